@@ -1,0 +1,57 @@
+# The two commands are `make demo` and `make test`; CI runs `make check test`.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# A second busy process makes spinning OpenMP threads several times slower than sleeping ones.
+export OMP_WAIT_POLICY := PASSIVE
+export HF_HUB_OFFLINE ?= 1
+
+.PHONY: help setup demo check test bench proto serve clean
+
+help:
+	@echo "make demo    set up, start a test camera and the service, ask it two questions"
+	@echo "make test    set up, run the tests"
+	@echo "make check   formatting, lint, types, import rules, generated code"
+	@echo "make bench   measure; writes benchmarks/results/*.json"
+	@echo "make serve   run the service with configs/embedded.yaml"
+	@echo "make proto   regenerate streamvlm/wire from proto/"
+	@echo "make clean   remove what the other targets made"
+
+setup: $(VENV)/.installed
+
+# torch first and pinned: a loose requirement resolves to a CUDA build of several gigabytes.
+$(VENV)/.installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 13))' || \
+		{ echo "streamvlm needs Python 3.11 or 3.12; run: make PYTHON=python3.11 setup"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' || \
+		{ echo "the venv module is missing; run: apt-get install python3-venv"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install -q -c constraints.txt torch
+	$(BIN)/pip install -q -c constraints.txt -e '.[cpu,dev]'
+	touch $@
+
+demo: setup
+	$(BIN)/python -m streamvlm.evaluate.demo
+
+check: setup
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m services.stubs --check
+
+test: setup
+	$(BIN)/pytest
+
+bench: setup
+	$(BIN)/python benchmarks/spine.py
+
+serve: setup
+	$(BIN)/streamvlm serve --config configs/embedded.yaml
+
+proto: setup
+	$(BIN)/python -m services.stubs
+
+clean:
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .import_linter_cache build *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,144 @@
+"""Settings: frozen pydantic models, one for each stage, read from one YAML file.
+
+Units are in the names, unknown keys are errors, and the defaults are the deployment `configs/embedded.yaml`. Stages never
+see these models: `engine.from_config` hands them plain values.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from streamvlm.errors import ConfigError
+
+Positive = Annotated[int, Field(gt=0)]
+PositiveSeconds = Annotated[float, Field(gt=0)]
+
+
+class Section(BaseModel):
+    """One section of the file."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class CaptureConfig(Section):
+    """Frames from sources."""
+
+    fps: Annotated[float, Field(gt=0, le=30)] = 2.0
+    """Sampled frames per second; two frames make a clip."""
+    queue_clips: Positive = 32
+    """Clips of one stream that may wait for the engine; beyond it the oldest are dropped and counted."""
+    open_timeout_seconds: PositiveSeconds = 10.0
+    """A live source must give its first picture within this time."""
+    read_timeout_seconds: PositiveSeconds = 5.0
+    """A live source that is silent for longer is reconnected; detection takes up to twice as long."""
+
+
+class EncodeConfig(Section):
+    """Pictures to visual tokens."""
+
+    max_pixels: Positive = 448 * 448
+    """Pictures are scaled down to at most this area."""
+    gate_threshold: Annotated[float, Field(ge=0, le=1)] = 0.01
+    """A cell has changed when its mean absolute difference to the last encoded picture exceeds this share of the range;
+    0 encodes every clip that is not equal to the last one."""
+    max_batch_clips: Positive = 8
+    """Clips of one or many streams that go through the vision tower together."""
+
+
+class RememberConfig(Section):
+    """KV memory of one stream."""
+
+    budget_bytes: Positive = 256 * 2**20
+    """Keys, values and ledgers of one stream never exceed this; the oldest blocks go first."""
+    segment_clips: Positive = 4
+    """Clips that close a segment and become one block."""
+    local_blocks: Annotated[int, Field(ge=0)] = 4
+    """Newest blocks that a new segment attends to while it is prefilled, besides the sinks."""
+    position_policy: Literal["keep", "clamp", "compact"] = "keep"
+    """Rotary positions of remembered blocks: as they were; with gaps capped; or without gaps."""
+    max_span: Positive = 24_000
+    """Widest range of rotary positions in one context; `keep` turns into `clamp` beyond it."""
+
+
+class RespondConfig(Section):
+    """Questions to answers."""
+
+    fresh_clips: Annotated[int, Field(ge=0)] = 4
+    """Newest clips that keep all their tokens and are in every context."""
+    recall_blocks: Annotated[int, Field(ge=0)] = 8
+    """Blocks of memory that a question brings back."""
+    max_new_tokens: Positive = 256
+    """Longest answer that a question may ask for."""
+    max_question_characters: Positive = 4_000
+    """Longest question."""
+
+
+class VLMConfig(Section):
+    """The model."""
+
+    checkpoint: str = "random:qwen3-vl-tiny"
+    """A local folder, a hub id, or `random:NAME`: random weights at a published size (speed only, no sense)."""
+    dtype: Literal["auto", "float32", "bfloat16", "float16", "float64"] = "auto"
+    """auto: bfloat16 on CUDA, float32 on CPU."""
+    device: str = "auto"
+    """auto: cuda where there is one, else cpu."""
+
+
+class EngineConfig(Section):
+    """Many streams on one device."""
+
+    max_streams: Positive = 16
+    """Streams at a time; one more is refused."""
+    max_questions: Positive = 64
+    """Questions waiting or being answered; one more is refused."""
+
+
+class Config(Section):
+    """Everything, section by section."""
+
+    capture: CaptureConfig = CaptureConfig()
+    encode: EncodeConfig = EncodeConfig()
+    reduce: dict[str, Any] = Field(default_factory=lambda: {"name": "dtd"})
+    """`name` of a strategy and its settings; checked by `reduce.build_reducer`."""
+    remember: RememberConfig = RememberConfig()
+    respond: RespondConfig = RespondConfig()
+    vlm: VLMConfig = VLMConfig()
+    engine: EngineConfig = EngineConfig()
+
+
+def load(path: Path) -> Config:
+    """Read a YAML file. Raises ConfigError that names the file, the key and what is allowed."""
+    try:
+        data = yaml.safe_load(path.read_text())
+    except OSError as error:
+        raise ConfigError(f"cannot read config {path}: {error.strerror}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"config {path} is not YAML: {error}") from error
+    if data is None:
+        data = {}
+    if not isinstance(data, dict):
+        raise ConfigError(f"config {path} must hold sections, got {type(data).__name__}")
+    try:
+        return Config.model_validate(data)
+    except ValidationError as error:
+        raise ConfigError(f"config {path}: {_explain(error)}") from error
+
+
+def _explain(error: ValidationError) -> str:
+    """One line for every wrong key: where, what was given, what is allowed."""
+    problems = []
+    for item in error.errors():
+        where = ".".join(str(part) for part in item["loc"])
+        if item["type"] == "extra_forbidden":
+            section: Any = Config
+            for part in item["loc"][:-1]:
+                section = section.model_fields[str(part)].annotation
+            allowed = ", ".join(section.model_fields)
+            problems.append(f"unknown key {where!r}; allowed here: {allowed}")
+        else:
+            problems.append(f"{where} = {item['input']!r}: {item['msg']}")
+    return "; ".join(problems)

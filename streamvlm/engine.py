@@ -1,0 +1,332 @@
+"""Many streams, one device: `step` is the only loop body. Synchronous; one thread owns the model.
+
+Other threads only put things in and read snapshots: questions go into a bounded queue, clips wait
+in each stream's feed, and status is a frozen value that the engine replaces after each job.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from streamvlm.config import Config
+from streamvlm.encode import Encoder
+from streamvlm.errors import (
+    CapacityError,
+    ConfigError,
+    EngineStoppedError,
+    StreamExistsError,
+    StreamNotFoundError,
+)
+from streamvlm.pipeline import StreamPipeline
+from streamvlm.questions import Listener, QuestionQueue
+from streamvlm.reduce import build_reducer
+from streamvlm.respond import Answering
+from streamvlm.types import (
+    Clip,
+    FeedStatus,
+    Gap,
+    MemoryStatus,
+    Question,
+    StreamStatus,
+    VisualTokens,
+)
+from streamvlm.vlm import VLM, load
+
+log = logging.getLogger(__name__)
+
+MAX_ANSWER_STEPS = 8
+"""Answer steps in a row while clips wait: many questions must not blind the streams."""
+
+ENGINE_FAILED = "ENGINE_FAILED"
+"""Reason of a gap where pictures came but could not be taken in."""
+
+MAX_TEXT_TOKENS_PER_CLIP = 32
+"""More than any clip layout writes around its visual tokens."""
+
+
+class ClipFeed(Protocol):
+    """Where a stream's clips come from. Thread-safe."""
+
+    def take(self) -> Clip | Gap | None:
+        """The next clip or gap, or None; never blocks."""
+        ...
+
+    def status(self) -> FeedStatus:
+        """How the source is doing."""
+        ...
+
+    def stop(self) -> None:
+        """End the source and free what it holds; may take a moment; may be called twice."""
+        ...
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class _Stream:
+    stream_id: str
+    source: str
+    feed: ClipFeed
+    pipeline: StreamPipeline
+    memory: MemoryStatus
+    created_utc_seconds: float = field(default_factory=time.time)
+
+    def status(self) -> StreamStatus:
+        return StreamStatus(
+            stream_id=self.stream_id,
+            source=self.source,
+            created_utc_seconds=self.created_utc_seconds,
+            feed=self.feed.status(),
+            memory=self.memory,
+        )
+
+
+class StreamEngine:
+    """Watches streams and answers questions about them on one device."""
+
+    def __init__(self, vlm: VLM, config: Config) -> None:
+        """Raises ConfigError where a segment cannot fit into a stream's memory."""
+        self.vlm, self._config = vlm, config
+        self._reducer = build_reducer(config.reduce)
+        self._encoder = Encoder(
+            tower=vlm, max_batch_clips=config.encode.max_batch_clips, device=vlm.device
+        )
+        prefix, self._first_cursor = vlm.lay_out_prefix()
+        self._sinks = vlm.prefill(prefix, vlm.open_context([])).kv
+        self._check_budget()
+        self._questions = QuestionQueue(
+            config.respond, config.engine.max_questions, self._begin_answer
+        )
+        self._lock = threading.Lock()
+        self._streams: dict[str, _Stream] = {}
+        self._answer_steps = self._turn = 0
+        self._has_work = threading.Event()
+        self._is_stopping = False
+
+    @classmethod
+    def from_config(cls, config: Config) -> StreamEngine:
+        """Load the model and build everything that the config names."""
+        vlm = load(
+            config.vlm.checkpoint,
+            dtype=config.vlm.dtype,
+            device=config.vlm.device,
+            max_pixels=config.encode.max_pixels,
+        )
+        return cls(vlm, config)
+
+    def _check_budget(self) -> None:
+        rule, remember = self.vlm.patch_spec.rule, self._config.remember
+        most_cells = rule.max_pixels // rule.cell_pixels**2
+        tokens = remember.segment_clips * (most_cells + MAX_TEXT_TOKENS_PER_CLIP)
+        needed = tokens * self.vlm.kv_bytes_per_token
+        if needed > remember.budget_bytes:
+            raise ConfigError(
+                f"remember.budget_bytes = {remember.budget_bytes} cannot hold one segment of "
+                f"{remember.segment_clips} clips; this model needs at least {needed}"
+            )
+
+    # --- streams: any thread ----------------------------------------------------------------------
+
+    def check_room_for(self, stream_id: str) -> None:
+        """Raise what `add_stream` would raise now, before anything is opened for it."""
+        with self._lock:
+            self._check_room_for(stream_id)
+
+    def add_stream(self, stream_id: str, source: str, feed: ClipFeed) -> StreamStatus:
+        """Watch a feed from now on; `source` is its address without credentials.
+
+        Raises StreamExistsError, CapacityError, EngineStoppedError; the caller keeps the feed then.
+        """
+        with self._lock:
+            self._check_room_for(stream_id)
+            pipeline = self._build_pipeline()
+            stream = _Stream(
+                stream_id=stream_id,
+                source=source,
+                feed=feed,
+                pipeline=pipeline,
+                memory=pipeline.status(),
+            )
+            self._streams[stream_id] = stream
+        log.info("stream %s: added, source %s", stream_id, source)
+        self.wake()
+        return stream.status()
+
+    def get_stream(self, stream_id: str) -> StreamStatus:
+        """A stream's status. Raises StreamNotFoundError."""
+        return self._stream(stream_id).status()
+
+    def get_feed(self, stream_id: str) -> ClipFeed:
+        """A stream's feed. Raises StreamNotFoundError."""
+        return self._stream(stream_id).feed
+
+    def list_streams(self) -> list[StreamStatus]:
+        """All streams, by id."""
+        return [stream.status() for stream in sorted(self._snapshot(), key=lambda s: s.stream_id)]
+
+    def remove_stream(self, stream_id: str) -> None:
+        """Stop watching and forget everything; answers that have begun go on.
+
+        Raises StreamNotFoundError.
+        """
+        with self._lock:
+            stream = self._streams.pop(stream_id, None)
+        if stream is None:
+            raise StreamNotFoundError(f"no stream {stream_id!r}")
+        stream.feed.stop()
+        log.info("stream %s: removed", stream_id)
+
+    def _check_room_for(self, stream_id: str) -> None:
+        most = self._config.engine.max_streams
+        if self._is_stopping:
+            raise EngineStoppedError("the engine is stopping")
+        if stream_id in self._streams:
+            raise StreamExistsError(f"stream {stream_id!r} exists already")
+        if len(self._streams) >= most:
+            raise CapacityError(f"{most} streams are watched, engine.max_streams allows no more")
+
+    def _build_pipeline(self) -> StreamPipeline:
+        remember, respond = self._config.remember, self._config.respond
+        return StreamPipeline(
+            self.vlm,
+            self._reducer,
+            self._sinks,
+            self._first_cursor,
+            gate_threshold=self._config.encode.gate_threshold,
+            fresh_clips=respond.fresh_clips,
+            recall_blocks=respond.recall_blocks,
+            segment_clips=remember.segment_clips,
+            budget_bytes=remember.budget_bytes,
+            local_blocks=remember.local_blocks,
+            policy=remember.position_policy,
+            max_span=remember.max_span,
+        )
+
+    def _stream(self, stream_id: str) -> _Stream:
+        with self._lock:
+            stream = self._streams.get(stream_id)
+        if stream is None:
+            raise StreamNotFoundError(f"no stream {stream_id!r}")
+        return stream
+
+    def _snapshot(self) -> list[_Stream]:
+        with self._lock:
+            return list(self._streams.values())
+
+    # --- questions: any thread --------------------------------------------------------------------
+
+    def ask(self, question: Question, listener: Listener) -> None:
+        """Queue a question; its events come to `listener`, AnswerFinished or AnswerFailed last.
+
+        Raises QuestionError, StreamNotFoundError, CapacityError, EngineStoppedError; no event then.
+        """
+        self._stream(question.stream_id)
+        self._questions.add(question, listener)
+        self.wake()
+
+    def cancel(self, question_id: str) -> None:
+        """End an answer at its next step; unknown and finished questions are left alone."""
+        self._questions.cancel(question_id)
+        self.wake()
+
+    def _begin_answer(self, question: Question, asked_at: float) -> Answering:
+        return self._stream(question.stream_id).pipeline.ask(question, asked_at)
+
+    # --- the loop: the engine's thread ------------------------------------------------------------
+
+    def step(self) -> bool:
+        """Do the most urgent piece of work; False when there is none.
+
+        A question's next token comes before the oldest clips, but at most MAX_ANSWER_STEPS times in
+        a row while clips wait.
+        """
+        if len(self._questions) and self._answer_steps < MAX_ANSWER_STEPS:
+            self._answer_steps += 1
+            self._questions.advance()
+            return True
+        self._answer_steps = 0
+        return self._watch() or len(self._questions) > 0
+
+    def run(self) -> None:
+        """Step until `stop`. Whenever nothing is left to do, the books of all memories are checked."""
+        while not self._is_stopping:
+            self._has_work.clear()
+            if self.step():
+                continue
+            for stream in self._snapshot():
+                stream.pipeline.memory.check()
+            # The timeout only bounds how long a missed wake-up could go unnoticed.
+            self._has_work.wait(timeout=1.0)
+        self._questions.close(EngineStoppedError("the engine is stopping"))
+
+    def wake(self) -> None:
+        """There is something to do; any thread."""
+        self._has_work.set()
+
+    def stop(self) -> None:
+        """End `run` after its current step, fail what waits, stop all feeds; any thread."""
+        with self._lock:
+            self._is_stopping = True
+            streams = list(self._streams.values())
+            self._streams.clear()
+        self.wake()
+        for stream in streams:
+            stream.feed.stop()
+
+    def _watch(self) -> bool:
+        """Bring what waits in the feeds into memory, as one batch. False when nothing waits."""
+        batch = self._take_batch()
+        new = [
+            item for stream, item in batch if isinstance(item, Clip) and stream.pipeline.admit(item)
+        ]
+        try:
+            encoded = dict(zip(map(id, new), self._encoder.encode(new), strict=True))
+        except Exception:
+            log.exception(
+                "streams %s: a batch could not be encoded", {s.stream_id for s, _ in batch}
+            )
+            encoded = {}
+        for stream, item in batch:
+            is_lost = id(item) not in encoded and any(item is clip for clip in new)
+            self._remember(stream, item, encoded.get(id(item)), is_lost)
+        return bool(batch)
+
+    def _remember(
+        self, stream: _Stream, item: Clip | Gap, tokens: VisualTokens | None, is_lost: bool
+    ) -> None:
+        """Apply one piece to its stream; what fails becomes a gap, which memory and answers know."""
+        try:
+            if isinstance(item, Gap):
+                stream.pipeline.interrupt(item)
+            elif is_lost:
+                stream.pipeline.interrupt(Gap(interval=item.interval, reason=ENGINE_FAILED))
+            elif tokens is None:
+                stream.pipeline.extend(item)
+            else:
+                stream.pipeline.feed(tokens)
+        except Exception:
+            log.exception("stream %s: a clip could not be remembered", stream.stream_id)
+            stream.pipeline.interrupt(Gap(interval=item.interval, reason=ENGINE_FAILED))
+        stream.memory = stream.pipeline.status()
+
+    def _take_batch(self) -> list[tuple[_Stream, Clip | Gap]]:
+        """What waits, a piece from each stream in turn, up to one encoder batch.
+
+        Nothing of a stream comes behind a gap in one batch: its gate must hear of the gap first.
+        """
+        waiting = deque(self._snapshot())
+        waiting.rotate(-self._turn)
+        self._turn = (self._turn + 1) % max(1, len(waiting))
+        batch: list[tuple[_Stream, Clip | Gap]] = []
+        while waiting and len(batch) < self._config.encode.max_batch_clips:
+            stream = waiting.popleft()
+            item = stream.feed.take()
+            if item is None:
+                continue
+            batch.append((stream, item))
+            if isinstance(item, Clip):
+                waiting.append(stream)
+        return batch

@@ -1,0 +1,148 @@
+"""The errors that users can meet, as one tree.
+
+    StreamVLMError
+    |-- InvalidInputError            the caller's value is wrong; the message names it and what is allowed
+    |   |-- ConfigError                a setting
+    |   |-- QuestionError              a question
+    |   `-- FrameError                 a pushed frame
+    |-- StreamNotFoundError
+    |-- StreamExistsError
+    |-- StreamEmptyError             nothing was seen yet, so nothing can be asked
+    |-- CapacityError                a limit is reached: streams, questions, bytes; try again later
+    |-- EngineStoppedError           the engine is not running
+    |-- CheckpointError              a model cannot be loaded
+    |-- AddressInUseError            another process listens there
+    `-- SourceError                  a camera or a file
+        |-- SourceAddressError         not an address we can read
+        |-- SourceUnreachableError     nobody answers
+        |-- SourceAuthError            user or password refused
+        |-- SourceNotFoundError        the server answers, the stream or file is not there
+        |-- SourceFormatError          there, but not video that can be decoded
+        |-- SourceStalledError         connected, but no pictures arrive
+        `-- SourceLostError            the connection ended, or its decoder did
+
+Each class has a `reason`, a stable word for machines (it travels in gRPC errors and in `Gap.reason`). Messages never
+hold credentials.
+"""
+
+from __future__ import annotations
+
+
+class StreamVLMError(Exception):
+    """Everything that streamvlm raises on purpose."""
+
+    reason = "INTERNAL"
+
+
+class InvalidInputError(StreamVLMError, ValueError):
+    """The caller's value is wrong."""
+
+    reason = "INVALID_INPUT"
+
+
+class ConfigError(InvalidInputError):
+    """A setting is unknown, out of range, or has no effect in this combination."""
+
+    reason = "INVALID_CONFIG"
+
+
+class QuestionError(InvalidInputError):
+    """A question is empty, too long, or asks for impossible sampling."""
+
+    reason = "INVALID_QUESTION"
+
+
+class FrameError(InvalidInputError):
+    """A pushed frame cannot be used."""
+
+    reason = "INVALID_FRAME"
+
+
+class StreamNotFoundError(StreamVLMError):
+    """No stream has this id."""
+
+    reason = "STREAM_NOT_FOUND"
+
+
+class StreamExistsError(StreamVLMError):
+    """A stream with this id is there already."""
+
+    reason = "STREAM_EXISTS"
+
+
+class StreamEmptyError(StreamVLMError):
+    """The stream has not shown a picture yet."""
+
+    reason = "STREAM_EMPTY"
+
+
+class CapacityError(StreamVLMError):
+    """A limit is reached; nothing was changed."""
+
+    reason = "CAPACITY_REACHED"
+
+
+class EngineStoppedError(StreamVLMError):
+    """The engine is stopping or has stopped."""
+
+    reason = "ENGINE_STOPPED"
+
+
+class CheckpointError(StreamVLMError):
+    """A model cannot be loaded from where the configuration points."""
+
+    reason = "CHECKPOINT_UNUSABLE"
+
+
+class AddressInUseError(StreamVLMError):
+    """Another process listens on the address that the service was told to use."""
+
+    reason = "ADDRESS_IN_USE"
+
+
+class SourceError(StreamVLMError):
+    """A camera or a file gives trouble."""
+
+    reason = "SOURCE_FAILED"
+
+
+class SourceAddressError(SourceError, InvalidInputError):
+    """The text is not an address that we can read."""
+
+    reason = "SOURCE_ADDRESS_INVALID"
+
+
+class SourceUnreachableError(SourceError):
+    """Nobody answers at the address."""
+
+    reason = "SOURCE_UNREACHABLE"
+
+
+class SourceAuthError(SourceError):
+    """The camera refuses the user or the password."""
+
+    reason = "SOURCE_AUTH_FAILED"
+
+
+class SourceNotFoundError(SourceError):
+    """The server answers but does not have this stream, or the file is not there."""
+
+    reason = "SOURCE_NOT_FOUND"
+
+
+class SourceFormatError(SourceError):
+    """It is there but is not video that can be decoded."""
+
+    reason = "SOURCE_NOT_VIDEO"
+
+
+class SourceStalledError(SourceError):
+    """Connected, but no pictures arrive."""
+
+    reason = "SOURCE_STALLED"
+
+
+class SourceLostError(SourceError):
+    """The connection or the decoder process ended."""
+
+    reason = "SOURCE_LOST"

@@ -1,0 +1,142 @@
+"""Questions from their arrival to the last event of their answer: bounded, and all of them a step in turn."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from streamvlm.config import RespondConfig
+from streamvlm.errors import CapacityError, QuestionError, StreamVLMError
+from streamvlm.respond import Answering
+from streamvlm.types import AnswerEvent, AnswerFailed, AnswerFinished, FinishReason, Question
+
+log = logging.getLogger(__name__)
+
+Listener = Callable[[AnswerEvent], None]
+"""Called on the engine's thread with each event of an answer; must not block."""
+
+MAX_TEMPERATURE = 10.0
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class _Inquiry:
+    question: Question
+    listener: Listener
+    asked_at: float = field(default_factory=time.monotonic)
+    answering: Answering | None = None
+    is_cancelled: bool = False
+
+
+class QuestionQueue:
+    """Questions that wait or are being answered. `advance` belongs to the engine's thread, the rest to any."""
+
+    def __init__(
+        self,
+        limits: RespondConfig,
+        max_questions: int,
+        begin: Callable[[Question, float], Answering],
+    ) -> None:
+        """`begin` starts an answer for a question that came in at a `time.monotonic()`; it may raise."""
+        self._limits, self._max_questions, self._begin = limits, max_questions, begin
+        self._lock = threading.Lock()
+        self._inquiries: OrderedDict[str, _Inquiry] = OrderedDict()
+        self._closed_by: StreamVLMError | None = None
+
+    def __len__(self) -> int:
+        return len(self._inquiries)
+
+    def add(self, question: Question, listener: Listener) -> None:
+        """Queue a question. Raises QuestionError, CapacityError, or what the queue was closed with."""
+        check(question, self._limits)
+        with self._lock:
+            if self._closed_by:
+                raise self._closed_by
+            if question.question_id in self._inquiries:
+                raise QuestionError(f"question id {question.question_id!r} is being answered")
+            if len(self._inquiries) >= self._max_questions:
+                raise CapacityError(
+                    f"{len(self._inquiries)} questions are waiting, engine.max_questions allows "
+                    "no more"
+                )
+            self._inquiries[question.question_id] = _Inquiry(question=question, listener=listener)
+
+    def cancel(self, question_id: str) -> None:
+        """End an answer at its next step; unknown and finished questions are left alone."""
+        with self._lock:
+            if inquiry := self._inquiries.get(question_id):
+                inquiry.is_cancelled = True
+
+    def advance(self) -> None:
+        """One step of the question that has waited longest; needs one. Cancelled ones end at once."""
+        with self._lock:
+            question_id, inquiry = next(iter(self._inquiries.items()))
+            self._inquiries.move_to_end(question_id)
+        events = self._step(inquiry)
+        is_over = any(isinstance(event, AnswerFinished | AnswerFailed) for event in events)
+        if not _tell(inquiry, events) or is_over:
+            with self._lock:
+                self._inquiries.pop(question_id, None)
+
+    def close(self, error: StreamVLMError) -> None:
+        """Take no more questions, and fail those that wait."""
+        with self._lock:
+            self._closed_by = error
+            waiting = list(self._inquiries.values())
+            self._inquiries.clear()
+        for inquiry in waiting:
+            _tell(inquiry, [_failed(inquiry, error)])
+
+    def _step(self, inquiry: _Inquiry) -> list[AnswerEvent]:
+        try:
+            if inquiry.answering is None:
+                inquiry.answering = self._begin(inquiry.question, inquiry.asked_at)
+            if inquiry.is_cancelled:
+                return [inquiry.answering.finish(FinishReason.CANCELLED)]
+            return inquiry.answering.advance()
+        except StreamVLMError as error:
+            return [_failed(inquiry, error)]
+        except Exception as error:
+            question = inquiry.question
+            log.exception("stream %s: question %s", question.stream_id, question.question_id)
+            return [_failed(inquiry, error)]
+
+
+def _failed(inquiry: _Inquiry, error: Exception) -> AnswerFailed:
+    return AnswerFailed(question_id=inquiry.question.question_id, error=error)
+
+
+def _tell(inquiry: _Inquiry, events: list[AnswerEvent]) -> bool:
+    """Hand over events; False when the listener is broken, which must not end the engine."""
+    try:
+        for event in events:
+            inquiry.listener(event)
+    except Exception:
+        log.exception("stream %s: a listener failed", inquiry.question.stream_id)
+        return False
+    return True
+
+
+def check(question: Question, limits: RespondConfig) -> None:
+    """Raise QuestionError that names the wrong value and what is allowed."""
+    sampling, length = question.sampling, len(question.text)
+    if not question.text.strip():
+        raise QuestionError("the question is empty")
+    if length > limits.max_question_characters:
+        raise QuestionError(
+            f"the question has {length} characters; at most {limits.max_question_characters} "
+            "are allowed"
+        )
+    if not 1 <= sampling.max_new_tokens <= limits.max_new_tokens:
+        raise QuestionError(
+            f"max_new_tokens = {sampling.max_new_tokens}; allowed: 1 to {limits.max_new_tokens}"
+        )
+    if not 0 <= sampling.temperature <= MAX_TEMPERATURE:
+        raise QuestionError(
+            f"temperature = {sampling.temperature}; allowed: 0 to {MAX_TEMPERATURE:g}"
+        )
+    if not 0 < sampling.top_p <= 1:
+        raise QuestionError(f"top_p = {sampling.top_p}; allowed: above 0, at most 1")

@@ -1,0 +1,135 @@
+"""The KV memory of one stream. Written by the stream only; recall reads."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from torch import Tensor
+
+from streamvlm.errors import CapacityError
+from streamvlm.remember.index import BlockIndex
+from streamvlm.types import InputTokens, Interval, KVBlock, RawKV, Recall, StreamTime
+from streamvlm.vlm import VLM
+from streamvlm.vlm.inputs import bring_together
+from streamvlm.vlm.positions import PositionPolicy
+
+
+class KVMemory:
+    """Closed segments of one stream as immutable blocks of raw keys and values, oldest first.
+
+    Bounded by construction: the blocks' bytes never exceed `budget_bytes`, not even while a block is being added, since
+    the oldest go before the new one comes. A new block is prefilled attending to the sinks and the `local_blocks` newest
+    blocks. Blocks are never changed; `blocks` hands out the tuple of now, and whoever holds it keeps what it reads.
+    """
+
+    def __init__(
+        self,
+        vlm: VLM,
+        sinks: RawKV,
+        *,
+        budget_bytes: int,
+        local_blocks: int,
+        policy: PositionPolicy = "keep",
+        max_span: int = 24_000,
+    ) -> None:
+        self.sinks = sinks
+        self.budget_bytes = budget_bytes
+        self.num_evicted = 0
+        self._vlm, self._local_blocks = vlm, local_blocks
+        self._policy, self._max_span = policy, max_span
+        self._blocks: dict[int, KVBlock] = {}
+        self._index: BlockIndex | None = None
+        self._next_id = 0
+        self._num_bytes = 0
+
+    @property
+    def blocks(self) -> tuple[KVBlock, ...]:
+        """All blocks, oldest first: an immutable epoch."""
+        return tuple(self._blocks.values())
+
+    @property
+    def num_bytes(self) -> int:
+        """Bytes of keys, values and ledgers in all blocks; the sinks are shared by all streams and not counted."""
+        return self._num_bytes
+
+    def can_append(self, num_tokens: int) -> bool:
+        """Whether a block of this many tokens fits into the budget once everything else is evicted."""
+        return num_tokens * self._vlm.kv_bytes_per_token <= self.budget_bytes
+
+    def append(self, inputs: InputTokens, interval: Interval) -> KVBlock:
+        """Prefill one closed segment and keep it; the oldest blocks are evicted first if the budget needs it.
+
+        Costs one forward over the segment's tokens. Raises CapacityError, and changes nothing, where the segment alone is
+        larger than the budget.
+        """
+        needed = len(inputs) * self._vlm.kv_bytes_per_token
+        if not self.can_append(len(inputs)):
+            raise CapacityError(
+                f"a block of {len(inputs)} tokens takes {needed} bytes, the memory's budget is {self.budget_bytes}"
+            )
+        local = self.blocks[-self._local_blocks :] if self._local_blocks else ()
+        context, moved, _ = bring_together(
+            [self.sinks, *(block.kv for block in local)],
+            inputs,
+            moving_axes=self._vlm.moving_axes,
+            policy=self._policy,
+            max_span=self._max_span,
+        )
+        assert moved is not None
+        prefilled = self._vlm.prefill(moved, self._vlm.open_context(context))
+        kv = replace(
+            prefilled.kv, positions=inputs.positions
+        )  # the ledger keeps the stream's own positions
+        block = KVBlock(
+            block_id=self._next_id,
+            kv=kv,
+            summary=self._vlm.summary(kv, inputs.is_visual),
+            interval=interval,
+            num_visual=int(inputs.is_visual.sum()),
+        )
+        self.evict(self.budget_bytes - kv.num_bytes)
+        self._keep(block)
+        return block
+
+    def extend(self, end: StreamTime) -> None:
+        """The newest block stands for what was seen until `end`: nothing new, but time went on. Needs a block."""
+        block_id, block = next(reversed(self._blocks.items()))
+        self._blocks[block_id] = replace(block, interval=block.interval.until(end))
+
+    def recall(self, probe: Tensor, num_blocks: int) -> Recall:
+        """The `num_blocks` blocks with the highest scores for `probe` float32 [R], oldest first. Changes nothing."""
+        hits = dict(self._index.search(probe, num_blocks)) if self._index else {}
+        chosen = [block for block_id, block in self._blocks.items() if block_id in hits]
+        return Recall(blocks=tuple(chosen), scores=tuple(hits[block.block_id] for block in chosen))
+
+    def evict(self, budget_bytes: int) -> int:
+        """Forget the oldest blocks until at most `budget_bytes` are used. Gives the number forgotten."""
+        count = 0
+        while self._num_bytes > budget_bytes:
+            self._forget(next(iter(self._blocks)))
+            count += 1
+        self.num_evicted += count
+        return count
+
+    def check(self) -> None:
+        """Assert that the books balance: bytes, budget, index and order. For tests and idle moments."""
+        counted = sum(block.kv.num_bytes for block in self._blocks.values())
+        assert counted == self._num_bytes, f"{counted} bytes in blocks, {self._num_bytes} booked"
+        assert self._num_bytes <= self.budget_bytes, "over budget"
+        indexed = self._index.block_ids() if self._index else set()
+        assert indexed == set(self._blocks), "index and blocks differ"
+        assert list(self._blocks) == sorted(self._blocks), "blocks out of order"
+
+    def _keep(self, block: KVBlock) -> None:
+        if self._index is None:
+            self._index = BlockIndex(len(block.summary))
+        self._blocks[block.block_id] = block
+        self._index.add(block.block_id, block.summary)
+        self._num_bytes += block.kv.num_bytes
+        self._next_id += 1
+
+    def _forget(self, block_id: int) -> None:
+        assert self._index is not None
+        block = self._blocks.pop(block_id)
+        self._index.remove(block_id)
+        self._num_bytes -= block.kv.num_bytes

@@ -1,0 +1,6 @@
+"""Respond: a question over recalled memory and the fresh window becomes a streamed answer with evidence."""
+
+from streamvlm.respond.answer import Answering
+from streamvlm.respond.prompt import Prompt, assemble
+
+__all__ = ["Answering", "Prompt", "assemble"]

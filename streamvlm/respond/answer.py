@@ -1,0 +1,107 @@
+"""One answer being given, a step at a time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from streamvlm.respond.prompt import Prompt
+from streamvlm.respond.sampling import choose
+from streamvlm.types import (
+    AnswerEvent,
+    AnswerFinished,
+    AnswerStarted,
+    AnswerToken,
+    Evidence,
+    FinishReason,
+    Gap,
+    Question,
+    Usage,
+)
+from streamvlm.vlm import VLM, Context
+
+_INCOMPLETE = "�"
+"""What a tokenizer shows for a character whose bytes have not all come yet."""
+
+
+class Answering:
+    """The life of one answer: `advance` prefills first and then gives a token at a time.
+
+    Works on a copy of the keys and values, made at the first `advance`: later frames, evictions and other questions do
+    not change it, and it changes nothing.
+    """
+
+    def __init__(
+        self,
+        vlm: VLM,
+        question: Question,
+        prompt: Prompt,
+        *,
+        evidence: Sequence[Evidence],
+        gaps: Sequence[Gap],
+        asked_at: float,
+    ) -> None:
+        """`asked_at` is the `time.monotonic()` at which the question came in."""
+        self.question = question
+        self._vlm, self._prompt, self._asked_at = vlm, prompt, asked_at
+        self._started = AnswerStarted(
+            question_id=question.question_id, evidence=tuple(evidence), gaps=tuple(gaps)
+        )
+        self._generator = torch.Generator().manual_seed(question.sampling.seed)
+        self._context: Context | None = None
+        self._logits: Tensor | None = None
+        self._position = prompt.next_position
+        self._token_ids: list[int] = []
+        self._text = ""
+        self._first_token_at: float | None = None
+
+    def advance(self) -> list[AnswerEvent]:
+        """Do the next piece of work; an `AnswerFinished` is the last event."""
+        if self._context is None:
+            self._context = self._vlm.open_context(self._prompt.remembered)
+            self._logits = self._vlm.prefill(self._prompt.inputs, self._context).logits
+            return [self._started]
+        assert self._logits is not None
+        token_id = choose(self._logits, self.question.sampling, self._generator)
+        self._first_token_at = self._first_token_at or time.monotonic()
+        if token_id in self._vlm.stop_token_ids:
+            return [self.finish(FinishReason.STOP)]
+        self._token_ids.append(token_id)
+        events: list[AnswerEvent] = [
+            AnswerToken(
+                question_id=self.question.question_id, text=self._new_text(), token_id=token_id
+            )
+        ]
+        if len(self._token_ids) >= self.question.sampling.max_new_tokens:
+            return [*events, self.finish(FinishReason.LENGTH)]
+        self._logits = self._vlm.decode(token_id, self._position, self._context)
+        self._position += 1
+        return events
+
+    def finish(self, reason: FinishReason) -> AnswerFinished:
+        """The last event, with what the answer cost so far."""
+        now = time.monotonic()
+        return AnswerFinished(
+            question_id=self.question.question_id,
+            text=self._vlm.text_of(self._token_ids),
+            finish_reason=reason,
+            usage=Usage(
+                prompt_tokens=len(self._prompt.inputs),
+                recalled_tokens=self._prompt.num_recalled,
+                answer_tokens=len(self._token_ids),
+                time_to_first_token_seconds=(self._first_token_at or now) - self._asked_at,
+                total_seconds=now - self._asked_at,
+            ),
+        )
+
+    def _new_text(self) -> str:
+        """What the newest token adds; held back while a character is incomplete."""
+        text = self._vlm.text_of(self._token_ids)
+        if text.endswith(_INCOMPLETE):
+            return ""
+        new = text[len(self._text) :]
+        self._text = text
+        return new

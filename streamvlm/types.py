@@ -1,0 +1,528 @@
+"""What flows through streamvlm: read this file and you know the system.
+
+    capture ---> encode ------> reduce ----> remember          written by the stream only
+    Frame,Clip   VisualTokens   KeptTokens   KVBlock
+                      |                        |  recall (reads only)
+                      v  fresh window (full)   v
+    Question --------------------------------> respond ---> AnswerEvents
+
+Letters, the same everywhere: T frames of a clip, H W pixels, N visual tokens, K kept tokens, D hidden size, Z deepstack
+levels, L language-model layers, G key/value heads, S cached tokens, E head size, R length of a block vector, V vocabulary.
+
+Everything is frozen and checks itself once, where it is made. Neither torch nor numpy is imported at run time, so that a
+decoder process (`capture/`) and the command line start small.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+
+def _check(name: str, array: Any, dtype: str, shape: Sequence[int | None]) -> None:
+    """Raise ValueError unless `array` (torch or numpy) has this dtype ("float" = any) and shape (None = any length)."""
+    actual = str(array.dtype).removeprefix("torch.")
+    if actual != dtype and not (dtype == "float" and "float" in actual):
+        raise ValueError(f"{name} must be {dtype}, got {actual}")
+    fits = len(array.shape) == len(shape) and all(
+        want is None or want == have for want, have in zip(shape, array.shape, strict=True)
+    )
+    if not fits:
+        raise ValueError(f"{name} must have shape {list(shape)}, got {list(array.shape)}")
+
+
+# --- time ---------------------------------------------------------------------------------------------------------------
+
+
+class ClockSource(StrEnum):
+    """Where a UTC time comes from, best first."""
+
+    RTCP_SR = "rtcp_sr"
+    """The camera's own clock, from its RTCP sender reports."""
+    RTCP_SR_SKEWED = "rtcp_sr_skewed"
+    """The same, but more than 2 s away from the clock of this machine: one of the two is wrong."""
+    CLIENT = "client"
+    """Stated by whoever pushed the frame."""
+    FILE = "file"
+    """Creation time written in the file, plus the presentation time."""
+    ARRIVAL = "arrival"
+    """The clock of this machine when the frame arrived."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamTime:
+    """One instant, in the stream's own time and in UTC."""
+
+    pts_seconds: float
+    """Seconds since the stream began; never runs backwards, also across reconnects."""
+    utc_seconds: float
+    """Seconds since 1970-01-01 UTC."""
+    clock: ClockSource
+    """Where `utc_seconds` comes from."""
+    clock_error_seconds: float = 0.0
+    """How far `utc_seconds` may be off, as far as we can tell; >= 0."""
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.pts_seconds) and math.isfinite(self.utc_seconds)):
+            raise ValueError(f"times must be finite, got {self.pts_seconds} and {self.utc_seconds}")
+
+    def later(self, seconds: float) -> StreamTime:
+        """The instant this many seconds later, by the same clock."""
+        return replace(
+            self, pts_seconds=self.pts_seconds + seconds, utc_seconds=self.utc_seconds + seconds
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Interval:
+    """A half-open stretch of a stream, [start, end)."""
+
+    start: StreamTime
+    end: StreamTime
+
+    def __post_init__(self) -> None:
+        if self.end.pts_seconds < self.start.pts_seconds:
+            raise ValueError(
+                f"an interval cannot end ({self.end.pts_seconds} s) before it starts "
+                f"({self.start.pts_seconds} s)"
+            )
+
+    @property
+    def duration_seconds(self) -> float:
+        """Length in stream seconds, >= 0."""
+        return self.end.pts_seconds - self.start.pts_seconds
+
+    def until(self, end: StreamTime) -> Interval:
+        """The same start with a later end."""
+        return replace(self, end=end)
+
+
+# --- capture ------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Frame:
+    """One sampled picture."""
+
+    pixels: NDArray[np.uint8]
+    """uint8 [H,W,3], RGB, 0..255, channels last as decoders give them."""
+    time: StreamTime
+    """When it was taken."""
+    frame_index: int
+    """Counts the sampled frames of the stream from 0."""
+
+    def __post_init__(self) -> None:
+        _check("Frame.pixels", self.pixels, "uint8", (None, None, 3))
+        if 0 in self.pixels.shape:
+            raise ValueError(f"Frame.pixels has no pixels: {list(self.pixels.shape)}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Clip:
+    """T consecutive sampled frames of one size that are encoded together: one temporal grid of visual tokens."""
+
+    stream_id: str
+    clip_index: int
+    """Counts the clips of the stream from 0, dropped ones included."""
+    pixels: NDArray[np.uint8]
+    """uint8 [T,H,W,3], RGB."""
+    times: tuple[StreamTime, ...]
+    """When each frame was taken, [T], not decreasing."""
+    frame_seconds: float
+    """Seconds that one frame stands for: 1 / sampling rate."""
+
+    def __post_init__(self) -> None:
+        _check("Clip.pixels", self.pixels, "uint8", (len(self.times), None, None, 3))
+        if not self.times:
+            raise ValueError("a clip needs at least one frame")
+
+    @property
+    def interval(self) -> Interval:
+        """From the first frame to the end of the last one."""
+        return Interval(start=self.times[0], end=self.times[-1].later(self.frame_seconds))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gap:
+    """The stream was blind: nothing is known about this interval."""
+
+    interval: Interval
+    reason: str
+    """A reason of `errors.SourceError`, such as "SOURCE_UNREACHABLE"."""
+
+
+class SourceState(StrEnum):
+    """What a source is doing."""
+
+    CONNECTING = "connecting"
+    LIVE = "live"
+    RECONNECTING = "reconnecting"
+    ENDED = "ended"
+    """A file or a push stream is over."""
+    FAILED = "failed"
+    """It cannot go on by itself: not a video, or a file that is gone."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceReport:
+    """Said by a source when its state changes or an attempt fails."""
+
+    state: SourceState
+    reason: str = ""
+    """A reason of `errors.SourceError`; empty when all is well."""
+    message: str = ""
+    """For people; never holds credentials."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GridRule:
+    """How a model wants its pictures sized: sides that are multiples of a cell, an area within bounds.
+
+    The rule of the Qwen2-VL family (`smart_resize` in its published preprocessing): round both sides to whole cells; if
+    the area leaves [min_pixels, max_pixels], scale both sides alike and round towards the bound.
+    """
+
+    cell_pixels: int
+    """Side of the square of pixels that becomes one visual token, 28 (Qwen2.5-VL) or 32 (Qwen3-VL)."""
+    min_pixels: int
+    max_pixels: int
+
+    def fit(self, height: int, width: int) -> tuple[int, int]:
+        """The (height, width) in pixels that a picture of this size is resized to. Raises ValueError beyond 200:1."""
+        if height < 1 or width < 1:
+            raise ValueError(f"a picture needs a positive size, got {height} x {width}")
+        if max(height, width) / min(height, width) > 200:
+            raise ValueError(
+                f"aspect ratio {height} x {width} is beyond 200:1, the most the model takes"
+            )
+        cell = self.cell_pixels
+        rows, columns = round(height / cell) * cell, round(width / cell) * cell
+        if rows * columns > self.max_pixels:
+            scale = math.sqrt(height * width / self.max_pixels)
+            rows = max(cell, math.floor(height / scale / cell) * cell)
+            columns = max(cell, math.floor(width / scale / cell) * cell)
+        elif rows * columns < self.min_pixels:
+            scale = math.sqrt(self.min_pixels / (height * width))
+            rows = math.ceil(height * scale / cell) * cell
+            columns = math.ceil(width * scale / cell) * cell
+        return rows, columns
+
+
+# --- visual tokens ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class VisualTokens:
+    """All visual tokens of one clip, in raster order."""
+
+    features: Tensor
+    """float [N,D], as the language model sees them (after the spatial merge and the projection)."""
+    cells: Tensor
+    """int64 [N,3], (t, row, column) of each token inside the clip's grid; same device as `features`."""
+    grid_thw: tuple[int, int, int]
+    """Cells of the clip after merging; t * h * w = N."""
+    interval: Interval
+    deepstack: Tensor | None = None
+    """float [Z,N,D]: what Qwen3-VL adds to the hidden states after its first Z layers; None for other models."""
+    salience: Tensor | None = None
+    """float [N], how much the vision tower attends to each token; None where nobody asked."""
+
+    def __post_init__(self) -> None:
+        n = math.prod(self.grid_thw)
+        _check("VisualTokens.features", self.features, "float", (n, None))
+        _check("VisualTokens.cells", self.cells, "int64", (n, 3))
+        if self.deepstack is not None:
+            _check("VisualTokens.deepstack", self.deepstack, "float", (None, *self.features.shape))
+        if self.salience is not None:
+            _check("VisualTokens.salience", self.salience, "float", (n,))
+
+    def __len__(self) -> int:
+        return int(self.features.shape[0])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class KeptTokens:
+    """What a reducer left of one clip; K may be 0."""
+
+    features: Tensor
+    """float [K,D]."""
+    cells: Tensor
+    """int64 [K,3], (t, row, column) inside the clip's grid; always those of a real token, never invented."""
+    indices: Tensor
+    """int64 [K], rows of the clip's `VisualTokens` that these stand at; strictly increasing."""
+    weight: Tensor
+    """float32 [K], how many tokens each row stands for: 1 when pruned."""
+    grid_thw: tuple[int, int, int]
+    """Cells of the whole clip after merging, before reduction."""
+    interval: Interval
+    deepstack: Tensor | None = None
+    """float [Z,K,D], reduced with the same indices as `features`; None for models without."""
+
+    def __post_init__(self) -> None:
+        k = len(self)
+        _check("KeptTokens.features", self.features, "float", (k, None))
+        _check("KeptTokens.cells", self.cells, "int64", (k, 3))
+        _check("KeptTokens.indices", self.indices, "int64", (k,))
+        _check("KeptTokens.weight", self.weight, "float32", (k,))
+        if self.deepstack is not None:
+            _check("KeptTokens.deepstack", self.deepstack, "float", (None, *self.features.shape))
+
+    def __len__(self) -> int:
+        return int(self.features.shape[0])
+
+    @property
+    def num_total(self) -> int:
+        """Tokens of the clip before reduction."""
+        return math.prod(self.grid_thw)
+
+
+# --- language-model side ------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class InputTokens:
+    """Text and visual tokens in reading order, ready for a prefill."""
+
+    embeddings: Tensor
+    """float [S,D]."""
+    positions: Tensor
+    """int64 [S,3], rotary positions (temporal, height, width); equal on all axes for text."""
+    is_visual: Tensor
+    """bool [S]."""
+    deepstack: Tensor | None = None
+    """float [Z,M,D] for the M visual tokens, in order; None for models without."""
+
+    def __post_init__(self) -> None:
+        s = len(self)
+        _check("InputTokens.embeddings", self.embeddings, "float", (s, None))
+        _check("InputTokens.positions", self.positions, "int64", (s, 3))
+        _check("InputTokens.is_visual", self.is_visual, "bool", (s,))
+        if self.deepstack is not None:
+            visual = int(self.is_visual.sum())
+            _check("InputTokens.deepstack", self.deepstack, "float", (None, visual, None))
+
+    def __len__(self) -> int:
+        return int(self.embeddings.shape[0])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class RawKV:
+    """Keys and values of S tokens in all layers. Keys are raw: taken before rotary positions are applied."""
+
+    keys: Tensor
+    """float [L,G,S,E], before rotary positions (after the key norm where the model has one)."""
+    values: Tensor
+    """float [L,G,S,E]."""
+    positions: Tensor
+    """int64 [S,3], the position ledger: rotary positions to apply when the keys are used."""
+
+    def __post_init__(self) -> None:
+        _check("RawKV.keys", self.keys, "float", (None, None, len(self), None))
+        _check("RawKV.values", self.values, "float", tuple(self.keys.shape))
+        _check("RawKV.positions", self.positions, "int64", (len(self), 3))
+
+    def __len__(self) -> int:
+        return int(self.positions.shape[0])
+
+    @property
+    def num_bytes(self) -> int:
+        """Bytes of keys, values and positions together."""
+        tensors = (self.keys, self.values, self.positions)
+        return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class KVBlock:
+    """One closed segment in memory: the unit of index, recall and eviction. Immutable."""
+
+    block_id: int
+    """Counts the blocks of the stream from 0; never reused."""
+    kv: RawKV
+    summary: Tensor
+    """float32 [R] cpu: mean raw key of the visual tokens in the model's index layer; position-free."""
+    interval: Interval
+    num_visual: int
+    """Visual tokens in the block; the rest of its S tokens is text."""
+
+    def __post_init__(self) -> None:
+        _check("KVBlock.summary", self.summary, "float32", (None,))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Recall:
+    """Blocks found for a probe, oldest first, with the scores that chose them."""
+
+    blocks: tuple[KVBlock, ...]
+    scores: tuple[float, ...]
+    """Inner product of probe and summary, one a block."""
+
+    @property
+    def num_tokens(self) -> int:
+        """Cached tokens in all the blocks together."""
+        return sum(len(block.kv) for block in self.blocks)
+
+
+# --- questions and answers ----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sampling:
+    """How text tokens are chosen from logits."""
+
+    max_new_tokens: int = 128
+    temperature: float = 0.0
+    """0 = greedy; > 0 = sampling."""
+    top_p: float = 1.0
+    """In (0, 1]: sample among the fewest tokens whose probabilities reach this sum."""
+    seed: int = 0
+    """Seed of the sampling; the same seed, memory and question give the same answer."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """What a user asks about a stream."""
+
+    question_id: str
+    stream_id: str
+    text: str
+    sampling: Sampling = field(default_factory=Sampling)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """A stretch of the stream that the answer was given from."""
+
+    interval: Interval
+    score: float | None
+    """Score of the recalled block; None for what is always in the context (open segment, fresh window)."""
+    block_id: int | None
+    """The recalled block; None for the open segment and the fresh window."""
+    num_tokens: int
+    """Tokens it put into the context."""
+
+
+class FinishReason(StrEnum):
+    """Why an answer ended."""
+
+    STOP = "stop"
+    LENGTH = "length"
+    CANCELLED = "cancelled"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """What an answer cost."""
+
+    prompt_tokens: int
+    """Tokens prefilled for the question: open segment, fresh window and question text."""
+    recalled_tokens: int
+    """Cached tokens taken from memory, sinks included."""
+    answer_tokens: int
+    time_to_first_token_seconds: float
+    """From the arrival of the question to its first token, waiting included."""
+    total_seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnswerStarted:
+    """First event of an answer: what it will be given from."""
+
+    question_id: str
+    evidence: tuple[Evidence, ...]
+    gaps: tuple[Gap, ...]
+    """When the stream was blind, the newest last; bounded by what memory keeps."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnswerToken:
+    """One more piece of an answer."""
+
+    question_id: str
+    text: str
+    """May be empty while a character is not complete yet."""
+    token_id: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnswerFinished:
+    """Last event of an answer."""
+
+    question_id: str
+    text: str
+    """The whole answer."""
+    finish_reason: FinishReason
+    usage: Usage
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnswerFailed:
+    """Last event of an answer that could not be given."""
+
+    question_id: str
+    error: Exception
+    """A `StreamVLMError`, or the internal error that stopped it."""
+
+
+AnswerEvent = AnswerStarted | AnswerToken | AnswerFinished | AnswerFailed
+
+
+# --- status -------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeedStatus:
+    """How a stream's source is doing."""
+
+    state: SourceState
+    reason: str = ""
+    message: str = ""
+    frames_decoded: int = 0
+    frames_sampled: int = 0
+    clips_dropped: int = 0
+    """Clips thrown away because the engine was late; the oldest go first."""
+    reconnects: int = 0
+    gaps_total: int = 0
+    gap_seconds_total: float = 0.0
+    clips_waiting: int = 0
+    last_frame: StreamTime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemoryStatus:
+    """What a stream remembers."""
+
+    blocks: int = 0
+    kv_bytes: int = 0
+    budget_bytes: int = 0
+    evicted_blocks: int = 0
+    clips_encoded: int = 0
+    clips_unchanged: int = 0
+    """Clips that the pixel gate did not encode."""
+    tokens_seen: int = 0
+    """Visual tokens that went into the reducer."""
+    tokens_kept: int = 0
+    fresh_clips: int = 0
+    remembered: Interval | None = None
+    """From the oldest to the newest moment that an answer can draw on."""
+    gaps: tuple[Gap, ...] = ()
+    """The newest gaps, oldest first; bounded."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamStatus:
+    """One stream as a listing shows it."""
+
+    stream_id: str
+    source: str
+    """The source's address without credentials."""
+    created_utc_seconds: float
+    feed: FeedStatus
+    memory: MemoryStatus

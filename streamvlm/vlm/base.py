@@ -1,0 +1,114 @@
+"""What every stage may ask of a model. Shapes use the letters of `streamvlm.types`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from torch import Tensor, device
+
+from streamvlm.types import InputTokens, KeptTokens, RawKV, VisualTokens
+from streamvlm.vlm.patches import PatchSpec
+from streamvlm.vlm.positions import Cursor
+
+
+class Context(Protocol):
+    """Keys and values that one reader attends to: a private copy, so a reader cannot disturb memory."""
+
+    @property
+    def num_tokens(self) -> int:
+        """Tokens in it now."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Prefilled:
+    """What a prefill leaves behind."""
+
+    kv: RawKV
+    """Raw keys, values and positions of the tokens that were prefilled; does not share memory with the context."""
+    logits: Tensor
+    """float [V] after the last token."""
+    probe: Tensor
+    """float32 [R] cpu: mean raw query of the tokens in the index layer, heads averaged over their key/value group."""
+
+
+class VLM(Protocol):
+    """A video language model. Not thread-safe: one thread owns it."""
+
+    @property
+    def name(self) -> str:
+        """For people: checkpoint and size."""
+        ...
+
+    @property
+    def device(self) -> device:
+        """Where it runs."""
+        ...
+
+    @property
+    def patch_spec(self) -> PatchSpec:
+        """How pictures become patches."""
+        ...
+
+    @property
+    def kv_bytes_per_token(self) -> int:
+        """Bytes that one cached token takes, its ledger entry included."""
+        ...
+
+    @property
+    def moving_axes(self) -> tuple[bool, bool, bool]:
+        """Which axes of visual tokens move when a piece of context is moved (`positions.offsets`)."""
+        ...
+
+    @property
+    def stop_token_ids(self) -> frozenset[int]:
+        """Tokens that end an answer."""
+        ...
+
+    def encode(
+        self, patches: Tensor, grid_thw: list[tuple[int, int, int]]
+    ) -> tuple[Tensor, Tensor | None]:
+        """Vision tower over many clips at once.
+
+        `patches` float [P,C*T*P*P] of all clips in order, `grid_thw` in patches, one a clip. Gives features [N,D] and
+        deepstack [Z,N,D] (None for models without), N = merged tokens of all clips.
+        """
+        ...
+
+    def lay_out_prefix(self) -> tuple[InputTokens, Cursor]:
+        """What comes before all video: the sinks of every stream."""
+        ...
+
+    def lay_out_clip(
+        self, tokens: KeptTokens | VisualTokens, cursor: Cursor
+    ) -> tuple[InputTokens, Cursor]:
+        """A clip as the model expects it, with its time where the model is told times."""
+        ...
+
+    def lay_out_question(self, text: str, position: int) -> InputTokens:
+        """What comes after all video: the question, and the start of the answer."""
+        ...
+
+    def open_context(self, spans: Sequence[RawKV]) -> Context:
+        """A context holding these spans in this order, keys rotated to their positions. Copies; changes nothing."""
+        ...
+
+    def prefill(self, inputs: InputTokens, context: Context) -> Prefilled:
+        """Run tokens attending to the context and, causally, to each other; they join the context."""
+        ...
+
+    def decode(self, token_id: int, position: int, context: Context) -> Tensor:
+        """Run one text token at this position on all axes; it joins the context. Gives logits [V]."""
+        ...
+
+    def summary(self, kv: RawKV, is_visual: Tensor) -> Tensor:
+        """float32 [R] cpu: mean raw key of the visual tokens in the index layer; its inner product with a probe
+        says how much the question's queries would attend to the block, positions aside (after ReKV, arXiv 2503.00540).
+        """
+        ...
+
+    def text_of(self, token_ids: Sequence[int]) -> str:
+        """Detokenize; special tokens are left out."""
+        ...

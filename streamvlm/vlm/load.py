@@ -1,0 +1,124 @@
+"""From the name of a checkpoint to a `VLM`."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoConfig, AutoTokenizer
+
+from streamvlm.errors import CheckpointError
+from streamvlm.types import GridRule
+from streamvlm.vlm import random_weights
+from streamvlm.vlm.patches import PatchSpec
+from streamvlm.vlm.qwen import Family, QwenVL
+from streamvlm.vlm.qwen2_5_vl import QWEN2_5_VL
+from streamvlm.vlm.qwen3_vl import QWEN3_VL
+
+log = logging.getLogger(__name__)
+
+FAMILIES: dict[str, Family] = {family.model_type: family for family in (QWEN3_VL, QWEN2_5_VL)}
+"""Supported architectures by the `model_type` of their config.json."""
+
+RANDOM = "random:"
+
+_CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
+_CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
+_HALF = (0.5, 0.5, 0.5)
+_PUBLISHED_NORMALISATION = {"qwen2_5_vl": (_CLIP_MEAN, _CLIP_STD), "qwen3_vl": (_HALF, _HALF)}
+
+
+def load(
+    checkpoint: str, *, dtype: str = "auto", device: str = "auto", max_pixels: int = 448 * 448
+) -> QwenVL:
+    """A model from a local folder, a hub id, or `random:SIZE`.
+
+    `dtype` "auto" is bfloat16 on CUDA and float32 on CPU. `max_pixels` bounds the area of a picture.
+    Raises CheckpointError that names the checkpoint and what is allowed.
+    """
+    where = _device(device)
+    kind = {"cuda": torch.bfloat16}.get(where.type, torch.float32)
+    if dtype != "auto":
+        kind = getattr(torch, dtype)
+    if checkpoint.startswith(RANDOM):
+        size = checkpoint.removeprefix(RANDOM)
+        if size not in random_weights.SIZES:
+            known = ", ".join(RANDOM + name for name in random_weights.SIZES)
+            raise CheckpointError(f"no random model {checkpoint!r}; known: {known}")
+        family = QWEN3_VL if size.startswith("qwen3") else QWEN2_5_VL
+        model = random_weights.build(size, family.model_class, dtype=kind, device=where)
+        tokenizer, folder = random_weights.tiny_tokenizer(), None
+    else:
+        family, model, tokenizer = _from_pretrained(checkpoint, kind, where)
+        folder = Path(checkpoint) if Path(checkpoint).is_dir() else None
+    spec = _patch_spec(family, model.config, folder, max_pixels)
+    return QwenVL(name=checkpoint, family=family, model=model, tokenizer=tokenizer, patch_spec=spec)
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise CheckpointError(f"no device {name!r}; allowed: auto, cpu, cuda, cuda:N") from error
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise CheckpointError(f"device {name!r} asked for, but no CUDA device is available")
+    return device
+
+
+def _from_pretrained(
+    checkpoint: str, dtype: torch.dtype, device: torch.device
+) -> tuple[Family, Any, Any]:
+    try:
+        config = AutoConfig.from_pretrained(checkpoint)
+    except (OSError, ValueError) as error:
+        raise CheckpointError(
+            f"cannot load checkpoint {checkpoint!r}: no readable config.json there; allowed: a local folder in the "
+            f"format of transformers, a hub id, or {RANDOM}SIZE ({_first_line(error)})"
+        ) from error
+    if config.model_type not in FAMILIES:
+        raise CheckpointError(
+            f"checkpoint {checkpoint!r} has architecture {config.model_type!r}; supported: {', '.join(FAMILIES)}"
+        )
+    family = FAMILIES[config.model_type]
+    try:
+        model = family.model_class.from_pretrained(checkpoint, dtype=dtype).to(device)
+        tokenizer = AutoTokenizer.from_pretrained(checkpoint)
+    except (OSError, ValueError, RuntimeError) as error:
+        raise CheckpointError(
+            f"cannot load checkpoint {checkpoint!r}: its weights or tokenizer are missing or unreadable "
+            f"({_first_line(error)})"
+        ) from error
+    if not tokenizer.chat_template:
+        raise CheckpointError(f"checkpoint {checkpoint!r} has no chat template")
+    return family, model, tokenizer
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0][:200]
+
+
+def _patch_spec(family: Family, config: Any, folder: Path | None, max_pixels: int) -> PatchSpec:
+    """Patch sizes from the model's config, normalisation from its preprocessor file where there is one."""
+    vision = config.vision_config
+    mean, std = _PUBLISHED_NORMALISATION[family.model_type]
+    preprocessor = folder / "preprocessor_config.json" if folder else None
+    if preprocessor and preprocessor.is_file():
+        stated = json.loads(preprocessor.read_text())
+        mean = tuple(stated.get("image_mean", mean))
+        std = tuple(stated.get("image_std", std))
+    cell = vision.patch_size * vision.spatial_merge_size
+    return PatchSpec(
+        patch_size=vision.patch_size,
+        merge_size=vision.spatial_merge_size,
+        temporal_patch_size=vision.temporal_patch_size,
+        mean=mean,
+        std=std,
+        rule=GridRule(
+            cell_pixels=cell, min_pixels=4 * cell * cell, max_pixels=max(max_pixels, cell * cell)
+        ),
+    )

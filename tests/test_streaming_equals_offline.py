@@ -1,0 +1,68 @@
+"""The oracle: streaming with nothing thrown away is the plain model.
+
+With every reduction off, no window and everything recalled, the streamed answer's logits equal one full-context forward of
+the unmodified transformers model (invariants I1, I5 and I21 of the design).
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+import torch
+
+from streamvlm.vlm.qwen import QwenVL
+from tests.conftest import clip_size, make_clip, tiny_vlm
+from tests.streams import ask, feed, make_pipeline, offline_logits, streamed_logits
+
+TEXT = "When did the red van leave?"
+NUM_CLIPS = 10
+
+
+def plain_model(vlm: QwenVL) -> Any:
+    """The same weights, with the attention that transformers would use by itself."""
+    model = copy.deepcopy(vlm._model)
+    model.model.visual.config._attn_implementation = "sdpa"
+    return model
+
+
+def largest_difference(vlm: QwenVL, **settings: Any) -> float:
+    batch = settings.pop("batch", 1)
+    clips = [make_clip(i, size=clip_size(vlm)) for i in range(NUM_CLIPS)]
+    pipeline = make_pipeline(vlm, **settings)
+    feed(pipeline, clips, batch=batch)
+    streamed, tokens = streamed_logits(ask(pipeline, TEXT), 4)
+    with torch.inference_mode():
+        offline = offline_logits(vlm, plain_model(vlm), clips, TEXT, tokens)
+    pairs = zip(streamed, offline, strict=True)
+    return max(float((ours - theirs).abs().max()) for ours, theirs in pairs)
+
+
+@pytest.mark.parametrize("batch", [1, 8], ids=["one_by_one", "in_bulk"])
+@pytest.mark.parametrize("segment_clips", [1, 2, 5])
+@pytest.mark.parametrize("fresh_clips", [0, 3])
+def test_streaming_equals_one_forward(
+    vlm: QwenVL, segment_clips: int, fresh_clips: int, batch: int
+) -> None:
+    difference = largest_difference(
+        vlm, segment_clips=segment_clips, fresh_clips=fresh_clips, batch=batch
+    )
+    assert difference < 1e-5
+
+
+@pytest.mark.parametrize("segment_clips", [1, 2, 5])
+def test_streaming_equals_one_forward_with_sharp_attention(
+    family: str, segment_clips: int
+) -> None:
+    vlm = tiny_vlm(family, dtype="float64", sharpened=True)
+    assert largest_difference(vlm, segment_clips=segment_clips, fresh_clips=2) < 1e-9
+
+
+def test_the_oracle_sees_a_position_error(family: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    vlm = tiny_vlm(family, dtype="float64", sharpened=True)
+    rotate = vlm.rotate
+    monkeypatch.setattr(
+        vlm, "rotate", lambda keys, positions: rotate(keys, positions.clamp(min=1))
+    )
+    assert largest_difference(vlm) > 1e-6

@@ -1,7 +1,8 @@
 """Settings: frozen pydantic models, one for each stage, read from one YAML file.
 
-Units are in the names, unknown keys are errors, and the defaults are the deployment `configs/embedded.yaml`. Stages never
-see these models: `engine.from_config` hands them plain values.
+Units are in the names, unknown keys are errors, and the defaults are the deployment
+`configs/embedded.yaml`. Stages never see these models: `engine.from_config` hands them plain
+values.
 """
 
 from __future__ import annotations
@@ -30,11 +31,13 @@ class CaptureConfig(Section):
     fps: Annotated[float, Field(gt=0, le=30)] = 2.0
     """Sampled frames per second; two frames make a clip."""
     queue_clips: Positive = 32
-    """Clips of one stream that may wait for the engine; beyond it the oldest are dropped and counted."""
+    """Clips of one stream that may wait for the engine; beyond it the oldest are dropped and
+    counted."""
     open_timeout_seconds: PositiveSeconds = 10.0
     """A live source must give its first picture within this time."""
     read_timeout_seconds: PositiveSeconds = 5.0
-    """A live source that is silent for longer is reconnected; detection takes up to twice as long."""
+    """A live source that is silent for longer is reconnected; detection takes up to twice as long.
+    """
 
 
 class EncodeConfig(Section):
@@ -43,8 +46,8 @@ class EncodeConfig(Section):
     max_pixels: Positive = 448 * 448
     """Pictures are scaled down to at most this area."""
     gate_threshold: Annotated[float, Field(ge=0, le=1)] = 0.01
-    """A cell has changed when its mean absolute difference to the last encoded picture exceeds this share of the range;
-    0 encodes every clip that is not equal to the last one."""
+    """A cell has changed when its mean absolute difference to the last encoded picture exceeds this
+    share of the range; 0 encodes every clip that is not equal to that picture."""
     max_batch_clips: Positive = 8
     """Clips of one or many streams that go through the vision tower together."""
 
@@ -81,7 +84,8 @@ class VLMConfig(Section):
     """The model."""
 
     checkpoint: str = "random:qwen3-vl-tiny"
-    """A local folder, a hub id, or `random:NAME`: random weights at a published size (speed only, no sense)."""
+    """A local folder, a hub id, or `random:NAME`: random weights at a published size (speed only,
+    no sense)."""
     dtype: Literal["auto", "float32", "bfloat16", "float16", "float64"] = "auto"
     """auto: bfloat16 on CUDA, float32 on CPU."""
     device: str = "auto"

@@ -128,8 +128,6 @@ class StreamEngine:
                 f"{remember.segment_clips} clips; this model needs at least {needed}"
             )
 
-    # --- streams: any thread ----------------------------------------------------------------------
-
     def check_room_for(self, stream_id: str) -> None:
         """Raise what `add_stream` would raise now, before anything is opened for it."""
         with self._lock:
@@ -216,8 +214,6 @@ class StreamEngine:
         with self._lock:
             return list(self._streams.values())
 
-    # --- questions: any thread --------------------------------------------------------------------
-
     def ask(self, question: Question, listener: Listener) -> None:
         """Queue a question; its events come to `listener`, AnswerFinished or AnswerFailed last.
 
@@ -235,8 +231,6 @@ class StreamEngine:
     def _begin_answer(self, question: Question, asked_at: float) -> Answering:
         return self._stream(question.stream_id).pipeline.ask(question, asked_at)
 
-    # --- the loop: the engine's thread ------------------------------------------------------------
-
     def step(self) -> bool:
         """Do the most urgent piece of work; False when there is none.
 
@@ -251,7 +245,9 @@ class StreamEngine:
         return self._watch() or len(self._questions) > 0
 
     def run(self) -> None:
-        """Step until `stop`. Whenever nothing is left to do, the books of all memories are checked."""
+        """Step until `stop`. Whenever nothing is left to do, the books of all memories are
+        checked.
+        """
         while not self._is_stopping:
             self._has_work.clear()
             if self.step():
@@ -297,7 +293,9 @@ class StreamEngine:
     def _remember(
         self, stream: _Stream, item: Clip | Gap, tokens: VisualTokens | None, is_lost: bool
     ) -> None:
-        """Apply one piece to its stream; what fails becomes a gap, which memory and answers know."""
+        """Apply one piece to its stream; what fails becomes a gap, which memory and answers
+        know.
+        """
         try:
             if isinstance(item, Gap):
                 stream.pipeline.interrupt(item)

@@ -1,7 +1,7 @@
 """The errors that users can meet, as one tree.
 
     StreamVLMError
-    |-- InvalidInputError            the caller's value is wrong; the message names it and what is allowed
+    |-- InvalidInputError            the caller's value is wrong; the message says what is allowed
     |   |-- ConfigError                a setting
     |   |-- QuestionError              a question
     |   `-- FrameError                 a pushed frame
@@ -12,6 +12,8 @@
     |-- EngineStoppedError           the engine is not running
     |-- CheckpointError              a model cannot be loaded
     |-- AddressInUseError            another process listens there
+    |-- ServiceUnreachableError      no service answers at the address
+    |-- DeadlineExceededError        the time that the caller gave is over
     `-- SourceError                  a camera or a file
         |-- SourceAddressError         not an address we can read
         |-- SourceUnreachableError     nobody answers
@@ -21,8 +23,8 @@
         |-- SourceStalledError         connected, but no pictures arrive
         `-- SourceLostError            the connection ended, or its decoder did
 
-Each class has a `reason`, a stable word for machines (it travels in gRPC errors and in `Gap.reason`). Messages never
-hold credentials.
+Each class has a `reason`, a stable word for machines (it travels in gRPC errors and in
+`Gap.reason`). Messages never hold credentials.
 """
 
 from __future__ import annotations
@@ -98,6 +100,18 @@ class AddressInUseError(StreamVLMError):
     """Another process listens on the address that the service was told to use."""
 
     reason = "ADDRESS_IN_USE"
+
+
+class ServiceUnreachableError(StreamVLMError):
+    """No streamvlm service answers at the address, or it went away."""
+
+    reason = "SERVICE_UNREACHABLE"
+
+
+class DeadlineExceededError(StreamVLMError):
+    """The time that the caller gave, or the service by default, was over before the end."""
+
+    reason = "DEADLINE_EXCEEDED"
 
 
 class SourceError(StreamVLMError):

@@ -53,7 +53,9 @@ class _OpenSegment:
 
 
 class StreamPipeline:
-    """Everything that one stream carries from clip to clip; bounded, whatever the stream's length."""
+    """Everything that one stream carries from clip to clip; bounded, whatever the stream's
+    length.
+    """
 
     def __init__(
         self,
@@ -95,10 +97,10 @@ class StreamPipeline:
         self._num_encoded = self._num_unchanged = 0
         self._tokens_seen = self._tokens_kept = 0
 
-    # --- the stream writes ----------------------------------------------------------------------------------------
-
     def admit(self, clip: Clip) -> bool:
-        """Whether the clip shows anything new. One that does must be encoded and fed, the others extended."""
+        """Whether the clip shows anything new. One that does must be encoded and fed, the others
+        extended.
+        """
         is_new = bool(self._gate.changed_cells(clip.pixels).any())
         if is_new:
             self._gate.mark_encoded(clip.pixels)
@@ -110,7 +112,9 @@ class StreamPipeline:
         self._extend(clip.interval.end)
 
     def feed(self, tokens: VisualTokens) -> None:
-        """The newest clip, encoded. It joins the fresh window; the oldest there is reduced and joins the segment."""
+        """The newest clip, encoded. It joins the fresh window; the oldest there is reduced and
+        joins the segment.
+        """
         self._num_encoded += 1
         self._fresh.append(_Fresh(tokens=tokens, after_gap=self._is_after_gap))
         self._is_after_gap = False
@@ -161,10 +165,9 @@ class StreamPipeline:
             self.memory.append(join(self._open.clips), self._open.interval)
             self._open = None
 
-    # --- questions read -------------------------------------------------------------------------------------------
-
     def ask(self, question: Question, asked_at: float) -> Answering:
-        """An answer from what is known now; nothing that comes later changes it, and it changes nothing.
+        """An answer from what is known now; nothing that comes later changes it, and it changes
+        nothing.
 
         Raises StreamEmptyError where nothing was seen yet.
         """

@@ -1,4 +1,6 @@
-"""Questions from their arrival to the last event of their answer: bounded, and all of them a step in turn."""
+"""Questions from their arrival to the last event of their answer: bounded, and all of them a step
+in turn.
+"""
 
 from __future__ import annotations
 
@@ -20,6 +22,9 @@ Listener = Callable[[AnswerEvent], None]
 """Called on the engine's thread with each event of an answer; must not block."""
 
 MAX_TEMPERATURE = 10.0
+MAX_SEED = 2**32
+"""The generator of torch on the cpu reads no more bits of a seed: larger ones would repeat answers.
+"""
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -32,7 +37,9 @@ class _Inquiry:
 
 
 class QuestionQueue:
-    """Questions that wait or are being answered. `advance` belongs to the engine's thread, the rest to any."""
+    """Questions that wait or are being answered. `advance` belongs to the engine's thread, the rest
+    to any.
+    """
 
     def __init__(
         self,
@@ -40,7 +47,9 @@ class QuestionQueue:
         max_questions: int,
         begin: Callable[[Question, float], Answering],
     ) -> None:
-        """`begin` starts an answer for a question that came in at a `time.monotonic()`; it may raise."""
+        """`begin` starts an answer for a question that came in at a `time.monotonic()`; it may
+        raise.
+        """
         self._limits, self._max_questions, self._begin = limits, max_questions, begin
         self._lock = threading.Lock()
         self._inquiries: OrderedDict[str, _Inquiry] = OrderedDict()
@@ -50,7 +59,9 @@ class QuestionQueue:
         return len(self._inquiries)
 
     def add(self, question: Question, listener: Listener) -> None:
-        """Queue a question. Raises QuestionError, CapacityError, or what the queue was closed with."""
+        """Queue a question. Raises QuestionError, CapacityError, or what the queue was closed
+        with.
+        """
         check(question, self._limits)
         with self._lock:
             if self._closed_by:
@@ -71,7 +82,9 @@ class QuestionQueue:
                 inquiry.is_cancelled = True
 
     def advance(self) -> None:
-        """One step of the question that has waited longest; needs one. Cancelled ones end at once."""
+        """One step of the question that has waited longest; needs one. Cancelled ones end at
+        once.
+        """
         with self._lock:
             question_id, inquiry = next(iter(self._inquiries.items()))
             self._inquiries.move_to_end(question_id)
@@ -138,5 +151,7 @@ def check(question: Question, limits: RespondConfig) -> None:
         raise QuestionError(
             f"temperature = {sampling.temperature}; allowed: 0 to {MAX_TEMPERATURE:g}"
         )
+    if not 0 <= sampling.seed < MAX_SEED:
+        raise QuestionError(f"seed = {sampling.seed}; allowed: 0 to {MAX_SEED - 1}")
     if not 0 < sampling.top_p <= 1:
         raise QuestionError(f"top_p = {sampling.top_p}; allowed: above 0, at most 1")

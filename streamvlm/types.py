@@ -6,11 +6,12 @@
                       v  fresh window (full)   v
     Question --------------------------------> respond ---> AnswerEvents
 
-Letters, the same everywhere: T frames of a clip, H W pixels, N visual tokens, K kept tokens, D hidden size, Z deepstack
-levels, L language-model layers, G key/value heads, S cached tokens, E head size, R length of a block vector, V vocabulary.
+Letters, the same everywhere: T frames of a clip, H W pixels, N visual tokens, K kept tokens, D
+hidden size, Z deepstack levels, L language-model layers, G key/value heads, S cached tokens, E head
+size, R length of a block vector, V vocabulary.
 
-Everything is frozen and checks itself once, where it is made. Neither torch nor numpy is imported at run time, so that a
-decoder process (`capture/`) and the command line start small.
+Everything is frozen and checks itself once, where it is made. Neither torch nor numpy is imported
+at run time, so that a decoder process (`capture/`) and the command line start small.
 """
 
 from __future__ import annotations
@@ -28,7 +29,9 @@ if TYPE_CHECKING:
 
 
 def _check(name: str, array: Any, dtype: str, shape: Sequence[int | None]) -> None:
-    """Raise ValueError unless `array` (torch or numpy) has this dtype ("float" = any) and shape (None = any length)."""
+    """Raise ValueError unless `array` (torch or numpy) has this dtype ("float" = any) and shape
+    (None = any length).
+    """
     actual = str(array.dtype).removeprefix("torch.")
     if actual != dtype and not (dtype == "float" and "float" in actual):
         raise ValueError(f"{name} must be {dtype}, got {actual}")
@@ -37,9 +40,6 @@ def _check(name: str, array: Any, dtype: str, shape: Sequence[int | None]) -> No
     )
     if not fits:
         raise ValueError(f"{name} must have shape {list(shape)}, got {list(array.shape)}")
-
-
-# --- time ---------------------------------------------------------------------------------------------------------------
 
 
 class ClockSource(StrEnum):
@@ -105,9 +105,6 @@ class Interval:
         return replace(self, end=end)
 
 
-# --- capture ------------------------------------------------------------------------------------------------------------
-
-
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Frame:
     """One sampled picture."""
@@ -127,7 +124,9 @@ class Frame:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Clip:
-    """T consecutive sampled frames of one size that are encoded together: one temporal grid of visual tokens."""
+    """T consecutive sampled frames of one size that are encoded together: one temporal grid of
+    visual tokens.
+    """
 
     stream_id: str
     clip_index: int
@@ -143,6 +142,11 @@ class Clip:
         _check("Clip.pixels", self.pixels, "uint8", (len(self.times), None, None, 3))
         if not self.times:
             raise ValueError("a clip needs at least one frame")
+
+    @property
+    def pts_seconds(self) -> float:
+        """Mean presentation time of the frames."""
+        return sum(time.pts_seconds for time in self.times) / len(self.times)
 
     @property
     def interval(self) -> Interval:
@@ -184,19 +188,24 @@ class SourceReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GridRule:
-    """How a model wants its pictures sized: sides that are multiples of a cell, an area within bounds.
+    """How a model wants its pictures sized: sides that are multiples of a cell, an area within
+    bounds.
 
-    The rule of the Qwen2-VL family (`smart_resize` in its published preprocessing): round both sides to whole cells; if
-    the area leaves [min_pixels, max_pixels], scale both sides alike and round towards the bound.
+    The rule of the Qwen2-VL family (`smart_resize` in its published preprocessing): round both
+    sides to whole cells; if the area leaves [min_pixels, max_pixels], scale both sides alike and
+    round towards the bound.
     """
 
     cell_pixels: int
-    """Side of the square of pixels that becomes one visual token, 28 (Qwen2.5-VL) or 32 (Qwen3-VL)."""
+    """Side of the square of pixels that becomes one visual token, 28 (Qwen2.5-VL) or 32 (Qwen3-VL).
+    """
     min_pixels: int
     max_pixels: int
 
     def fit(self, height: int, width: int) -> tuple[int, int]:
-        """The (height, width) in pixels that a picture of this size is resized to. Raises ValueError beyond 200:1."""
+        """The (height, width) in pixels that a picture of this size is resized to. Raises
+        ValueError beyond 200:1.
+        """
         if height < 1 or width < 1:
             raise ValueError(f"a picture needs a positive size, got {height} x {width}")
         if max(height, width) / min(height, width) > 200:
@@ -216,9 +225,6 @@ class GridRule:
         return rows, columns
 
 
-# --- visual tokens ------------------------------------------------------------------------------------------------------
-
-
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class VisualTokens:
     """All visual tokens of one clip, in raster order."""
@@ -226,12 +232,17 @@ class VisualTokens:
     features: Tensor
     """float [N,D], as the language model sees them (after the spatial merge and the projection)."""
     cells: Tensor
-    """int64 [N,3], (t, row, column) of each token inside the clip's grid; same device as `features`."""
+    """int64 [N,3], (t, row, column) of each token inside the clip's grid; same device as
+    `features`."""
     grid_thw: tuple[int, int, int]
     """Cells of the clip after merging; t * h * w = N."""
     interval: Interval
+    """What the clip stands for; grows while nothing changes."""
+    pts_seconds: float
+    """Mean presentation time of the clip's frames: what a model that is told times is told."""
     deepstack: Tensor | None = None
-    """float [Z,N,D]: what Qwen3-VL adds to the hidden states after its first Z layers; None for other models."""
+    """float [Z,N,D]: what Qwen3-VL adds to the hidden states after its first Z layers; None for
+    other models."""
     salience: Tensor | None = None
     """float [N], how much the vision tower attends to each token; None where nobody asked."""
 
@@ -255,7 +266,8 @@ class KeptTokens:
     features: Tensor
     """float [K,D]."""
     cells: Tensor
-    """int64 [K,3], (t, row, column) inside the clip's grid; always those of a real token, never invented."""
+    """int64 [K,3], (t, row, column) inside the clip's grid; always those of a real token, never
+    invented."""
     indices: Tensor
     """int64 [K], rows of the clip's `VisualTokens` that these stand at; strictly increasing."""
     weight: Tensor
@@ -263,6 +275,8 @@ class KeptTokens:
     grid_thw: tuple[int, int, int]
     """Cells of the whole clip after merging, before reduction."""
     interval: Interval
+    pts_seconds: float
+    """As in `VisualTokens`."""
     deepstack: Tensor | None = None
     """float [Z,K,D], reduced with the same indices as `features`; None for models without."""
 
@@ -282,9 +296,6 @@ class KeptTokens:
     def num_total(self) -> int:
         """Tokens of the clip before reduction."""
         return math.prod(self.grid_thw)
-
-
-# --- language-model side ------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -315,7 +326,9 @@ class InputTokens:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class RawKV:
-    """Keys and values of S tokens in all layers. Keys are raw: taken before rotary positions are applied."""
+    """Keys and values of S tokens in all layers. Keys are raw: taken before rotary positions are
+    applied.
+    """
 
     keys: Tensor
     """float [L,G,S,E], before rotary positions (after the key norm where the model has one)."""
@@ -347,7 +360,8 @@ class KVBlock:
     """Counts the blocks of the stream from 0; never reused."""
     kv: RawKV
     summary: Tensor
-    """float32 [R] cpu: mean raw key of the visual tokens in the model's index layer; position-free."""
+    """float32 [R] cpu: mean raw key of the visual tokens in the model's index layer; position-free.
+    """
     interval: Interval
     num_visual: int
     """Visual tokens in the block; the rest of its S tokens is text."""
@@ -368,9 +382,6 @@ class Recall:
     def num_tokens(self) -> int:
         """Cached tokens in all the blocks together."""
         return sum(len(block.kv) for block in self.blocks)
-
-
-# --- questions and answers ----------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -402,7 +413,8 @@ class Evidence:
 
     interval: Interval
     score: float | None
-    """Score of the recalled block; None for what is always in the context (open segment, fresh window)."""
+    """Score of the recalled block; None for what is always in the context (open segment, fresh
+    window)."""
     block_id: int | None
     """The recalled block; None for the open segment and the fresh window."""
     num_tokens: int
@@ -472,9 +484,6 @@ class AnswerFailed:
 
 
 AnswerEvent = AnswerStarted | AnswerToken | AnswerFinished | AnswerFailed
-
-
-# --- status -------------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -71,7 +71,9 @@ def make_clip(
     size: tuple[int, int] = (112, 168),
     stream_id: str = "door",
 ) -> Clip:
-    """Clip `index` of a stream sampled at 2 frames a second; noise that depends on the index only."""
+    """Clip `index` of a stream sampled at 2 frames a second; noise that depends on the index
+    only.
+    """
     if pixels is None:
         noise = np.random.default_rng(index)
         pixels = noise.integers(0, 256, (2, *size, 3), dtype=np.uint8)

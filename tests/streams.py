@@ -20,8 +20,12 @@ from streamvlm.vlm.random_weights import tiny_tokenizer
 EVERYTHING = 10_000
 
 
-def make_pipeline(vlm: QwenVL, reduce: dict[str, Any] | None = None, **settings: Any) -> StreamPipeline:
-    """A pipeline with every reduction off, no window and everything recalled, unless told otherwise."""
+def make_pipeline(
+    vlm: QwenVL, reduce: dict[str, Any] | None = None, **settings: Any
+) -> StreamPipeline:
+    """A pipeline with every reduction off, no window and everything recalled, unless told
+    otherwise.
+    """
     prefix, cursor = vlm.lay_out_prefix()
     sinks = vlm.prefill(prefix, vlm.open_context([])).kv
     defaults: dict[str, Any] = dict(
@@ -65,7 +69,9 @@ def ask(pipeline: StreamPipeline, text: str, max_new_tokens: int = 4) -> Answeri
 
 
 def streamed_logits(answering: Answering, num_tokens: int) -> tuple[list[Tensor], list[int]]:
-    """Logits after the prompt and after each of the first `num_tokens` - 1 tokens, and the tokens."""
+    """Logits after the prompt and after each of the first `num_tokens` - 1 tokens, and the
+    tokens.
+    """
     answering.advance()
     logits, tokens = [answering._logits], []
     # Past a stop token too: what counts here is the numbers, not the sentence.
@@ -83,8 +89,9 @@ def offline_logits(
 ) -> list[Tensor]:
     """The same numbers by one forward of the transformers model over everything.
 
-    Its own vision attention, placeholders, merging of features and deepstack; for Qwen3-VL its own positions as well. For
-    Qwen2.5-VL the positions are those of `reference_positions`, since 5.23's are wrong.
+    Its own vision attention, placeholders, merging of features and deepstack; for Qwen3-VL its own
+    positions as well. For Qwen2.5-VL the positions are those of `reference_positions`, since 5.23's
+    are wrong.
     """
     tokenizer = tiny_tokenizer()
     is_qwen3 = model.config.model_type == "qwen3_vl"
@@ -128,10 +135,11 @@ def _merged_grid(vlm: QwenVL, clip: Clip) -> tuple[int, int]:
 def reference_positions(
     types: Tensor, clip_starts: list[float], merged: tuple[int, int], tokens_per_second: float
 ) -> Tensor:
-    """Positions int64 [3,S] of text (types 0) around one Qwen2.5-VL video (types 2), written out plainly.
+    """Positions int64 [3,S] of text (types 0) around one Qwen2.5-VL video (types 2), written out
+    plainly.
 
-    The rule of arXiv 2502.13923: text counts up on all axes; the video's t follows the clock, its h and w the cell; what
-    follows the video starts one past its largest position.
+    The rule of arXiv 2502.13923: text counts up on all axes; the video's t follows the clock, its h
+    and w the cell; what follows the video starts one past its largest position.
     """
     rows, columns = merged
     start = int((types == 0).int().cumprod(0).sum())

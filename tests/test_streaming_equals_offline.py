@@ -1,7 +1,7 @@
 """The oracle: streaming with nothing thrown away is the plain model.
 
-With every reduction off, no window and everything recalled, the streamed answer's logits equal one full-context forward of
-the unmodified transformers model (invariants I1, I5 and I21 of the design).
+With every reduction off, no window and everything recalled, the streamed answer's logits equal one
+full-context forward of the unmodified transformers model (invariants I1, I5 and I21 of the design).
 """
 
 from __future__ import annotations
@@ -52,9 +52,7 @@ def test_streaming_equals_one_forward(
 
 
 @pytest.mark.parametrize("segment_clips", [1, 2, 5])
-def test_streaming_equals_one_forward_with_sharp_attention(
-    family: str, segment_clips: int
-) -> None:
+def test_streaming_equals_one_forward_with_sharp_attention(family: str, segment_clips: int) -> None:
     vlm = tiny_vlm(family, dtype="float64", sharpened=True)
     assert largest_difference(vlm, segment_clips=segment_clips, fresh_clips=2) < 1e-9
 
@@ -62,7 +60,5 @@ def test_streaming_equals_one_forward_with_sharp_attention(
 def test_the_oracle_sees_a_position_error(family: str, monkeypatch: pytest.MonkeyPatch) -> None:
     vlm = tiny_vlm(family, dtype="float64", sharpened=True)
     rotate = vlm.rotate
-    monkeypatch.setattr(
-        vlm, "rotate", lambda keys, positions: rotate(keys, positions.clamp(min=1))
-    )
+    monkeypatch.setattr(vlm, "rotate", lambda keys, positions: rotate(keys, positions.clamp(min=1)))
     assert largest_difference(vlm) > 1e-6

@@ -1,4 +1,6 @@
-"""Remember: closed segments as immutable KV blocks under a byte budget, found again by what they show."""
+"""Remember: closed segments as immutable KV blocks under a byte budget, found again by what they
+show.
+"""
 
 from streamvlm.remember.memory import KVMemory
 

@@ -17,9 +17,10 @@ from streamvlm.vlm.positions import PositionPolicy
 class KVMemory:
     """Closed segments of one stream as immutable blocks of raw keys and values, oldest first.
 
-    Bounded by construction: the blocks' bytes never exceed `budget_bytes`, not even while a block is being added, since
-    the oldest go before the new one comes. A new block is prefilled attending to the sinks and the `local_blocks` newest
-    blocks. Blocks are never changed; `blocks` hands out the tuple of now, and whoever holds it keeps what it reads.
+    Bounded by construction: the blocks' bytes never exceed `budget_bytes`, not even while a block
+    is being added, since the oldest go before the new one comes. A new block is prefilled attending
+    to the sinks and the `local_blocks` newest blocks. Blocks are never changed; `blocks` hands out
+    the tuple of now, and whoever holds it keeps what it reads.
     """
 
     def __init__(
@@ -49,23 +50,29 @@ class KVMemory:
 
     @property
     def num_bytes(self) -> int:
-        """Bytes of keys, values and ledgers in all blocks; the sinks are shared by all streams and not counted."""
+        """Bytes of keys, values and ledgers in all blocks; the sinks are shared by all streams and
+        not counted.
+        """
         return self._num_bytes
 
     def can_append(self, num_tokens: int) -> bool:
-        """Whether a block of this many tokens fits into the budget once everything else is evicted."""
+        """Whether a block of this many tokens fits into the budget once everything else is
+        evicted.
+        """
         return num_tokens * self._vlm.kv_bytes_per_token <= self.budget_bytes
 
     def append(self, inputs: InputTokens, interval: Interval) -> KVBlock:
-        """Prefill one closed segment and keep it; the oldest blocks are evicted first if the budget needs it.
+        """Prefill one closed segment and keep it; the oldest blocks are evicted first if the budget
+        needs it.
 
-        Costs one forward over the segment's tokens. Raises CapacityError, and changes nothing, where the segment alone is
-        larger than the budget.
+        Costs one forward over the segment's tokens. Raises CapacityError, and changes nothing,
+        where the segment alone is larger than the budget.
         """
         needed = len(inputs) * self._vlm.kv_bytes_per_token
         if not self.can_append(len(inputs)):
             raise CapacityError(
-                f"a block of {len(inputs)} tokens takes {needed} bytes, the memory's budget is {self.budget_bytes}"
+                f"a block of {len(inputs)} tokens takes {needed} bytes, "
+                f"the memory's budget is {self.budget_bytes}"
             )
         local = self.blocks[-self._local_blocks :] if self._local_blocks else ()
         context, moved, _ = bring_together(
@@ -92,18 +99,24 @@ class KVMemory:
         return block
 
     def extend(self, end: StreamTime) -> None:
-        """The newest block stands for what was seen until `end`: nothing new, but time went on. Needs a block."""
+        """The newest block stands for what was seen until `end`: nothing new, but time went on.
+        Needs a block.
+        """
         block_id, block = next(reversed(self._blocks.items()))
         self._blocks[block_id] = replace(block, interval=block.interval.until(end))
 
     def recall(self, probe: Tensor, num_blocks: int) -> Recall:
-        """The `num_blocks` blocks with the highest scores for `probe` float32 [R], oldest first. Changes nothing."""
+        """The `num_blocks` blocks with the highest scores for `probe` float32 [R], oldest first.
+        Changes nothing.
+        """
         hits = dict(self._index.search(probe, num_blocks)) if self._index else {}
         chosen = [block for block_id, block in self._blocks.items() if block_id in hits]
         return Recall(blocks=tuple(chosen), scores=tuple(hits[block.block_id] for block in chosen))
 
     def evict(self, budget_bytes: int) -> int:
-        """Forget the oldest blocks until at most `budget_bytes` are used. Gives the number forgotten."""
+        """Forget the oldest blocks until at most `budget_bytes` are used. Gives the number
+        forgotten.
+        """
         count = 0
         while self._num_bytes > budget_bytes:
             self._forget(next(iter(self._blocks)))
@@ -112,7 +125,9 @@ class KVMemory:
         return count
 
     def check(self) -> None:
-        """Assert that the books balance: bytes, budget, index and order. For tests and idle moments."""
+        """Assert that the books balance: bytes, budget, index and order. For tests and idle
+        moments.
+        """
         counted = sum(block.kv.num_bytes for block in self._blocks.values())
         assert counted == self._num_bytes, f"{counted} bytes in blocks, {self._num_bytes} booked"
         assert self._num_bytes <= self.budget_bytes, "over budget"

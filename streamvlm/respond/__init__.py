@@ -1,4 +1,6 @@
-"""Respond: a question over recalled memory and the fresh window becomes a streamed answer with evidence."""
+"""Respond: a question over recalled memory and the fresh window becomes a streamed answer with
+evidence.
+"""
 
 from streamvlm.respond.answer import Answering
 from streamvlm.respond.prompt import Prompt, assemble

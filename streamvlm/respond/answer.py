@@ -30,8 +30,8 @@ _INCOMPLETE = "�"
 class Answering:
     """The life of one answer: `advance` prefills first and then gives a token at a time.
 
-    Works on a copy of the keys and values, made at the first `advance`: later frames, evictions and other questions do
-    not change it, and it changes nothing.
+    Works on a copy of the keys and values, made at the first `advance`: later frames, evictions and
+    other questions do not change it, and it changes nothing.
     """
 
     def __init__(

@@ -1,4 +1,6 @@
-"""What a question is answered from: sinks, recalled blocks, the recent clips in full, the question."""
+"""What a question is answered from: sinks, recalled blocks, the recent clips in full, the
+question.
+"""
 
 from __future__ import annotations
 
@@ -44,8 +46,9 @@ def assemble(
 ) -> Prompt:
     """Put a context together; changes none of its parts.
 
-    `recent` are the clips that are not in memory yet, oldest first, and `cursor` is where text behind them goes. The
-    question starts behind every position in the context, dropped tokens of the recent clips included.
+    `recent` are the clips that are not in memory yet, oldest first, and `cursor` is where text
+    behind them goes. The question starts behind every position in the context, dropped tokens of
+    the recent clips included.
     """
     remembered, inputs, offset = bring_together(
         [sinks, *(block.kv for block in recall.blocks)],

@@ -9,8 +9,9 @@ from streamvlm.types import Sampling
 
 
 def choose(logits: Tensor, sampling: Sampling, generator: torch.Generator) -> int:
-    """The next token for `logits` float [V]: the best one, or one drawn by temperature and top-p (nucleus sampling,
-    "The Curious Case of Neural Text Degeneration", arXiv 1904.09751). `generator` lives on the cpu.
+    """The next token for `logits` float [V]: the best one, or one drawn by temperature and top-p
+    (nucleus sampling, "The Curious Case of Neural Text Degeneration", arXiv 1904.09751).
+    `generator` lives on the cpu.
     """
     if sampling.temperature == 0:
         return int(logits.argmax())

@@ -1,4 +1,6 @@
-"""The models: the only home of transformers. `load` gives a `VLM`; nothing above asks which one it is."""
+"""The models: the only home of transformers. `load` gives a `VLM`; nothing above asks which one it
+is.
+"""
 
 from streamvlm.vlm.base import VLM, Context, Prefilled
 from streamvlm.vlm.load import load

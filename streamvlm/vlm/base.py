@@ -14,7 +14,9 @@ from streamvlm.vlm.positions import Cursor
 
 
 class Context(Protocol):
-    """Keys and values that one reader attends to: a private copy, so a reader cannot disturb memory."""
+    """Keys and values that one reader attends to: a private copy, so a reader cannot disturb
+    memory.
+    """
 
     @property
     def num_tokens(self) -> int:
@@ -27,11 +29,13 @@ class Prefilled:
     """What a prefill leaves behind."""
 
     kv: RawKV
-    """Raw keys, values and positions of the tokens that were prefilled; does not share memory with the context."""
+    """Raw keys, values and positions of the tokens that were prefilled; does not share memory with
+    the context."""
     logits: Tensor
     """float [V] after the last token."""
     probe: Tensor
-    """float32 [R] cpu: mean raw query of the tokens in the index layer, heads averaged over their key/value group."""
+    """float32 [R] cpu: mean raw query of the tokens in the index layer, heads averaged over their
+    key/value group."""
 
 
 class VLM(Protocol):
@@ -59,7 +63,9 @@ class VLM(Protocol):
 
     @property
     def moving_axes(self) -> tuple[bool, bool, bool]:
-        """Which axes of visual tokens move when a piece of context is moved (`positions.offsets`)."""
+        """Which axes of visual tokens move when a piece of context is moved
+        (`positions.offsets`).
+        """
         ...
 
     @property
@@ -72,8 +78,9 @@ class VLM(Protocol):
     ) -> tuple[Tensor, Tensor | None]:
         """Vision tower over many clips at once.
 
-        `patches` float [P,C*T*P*P] of all clips in order, `grid_thw` in patches, one a clip. Gives features [N,D] and
-        deepstack [Z,N,D] (None for models without), N = merged tokens of all clips.
+        `patches` float [P,C*T*P*P] of all clips in order, `grid_thw` in patches, one a clip. Gives
+        features [N,D] and deepstack [Z,N,D] (None for models without), N = merged tokens of all
+        clips.
         """
         ...
 
@@ -92,20 +99,27 @@ class VLM(Protocol):
         ...
 
     def open_context(self, spans: Sequence[RawKV]) -> Context:
-        """A context holding these spans in this order, keys rotated to their positions. Copies; changes nothing."""
+        """A context holding these spans in this order, keys rotated to their positions. Copies;
+        changes nothing.
+        """
         ...
 
     def prefill(self, inputs: InputTokens, context: Context) -> Prefilled:
-        """Run tokens attending to the context and, causally, to each other; they join the context."""
+        """Run tokens attending to the context and, causally, to each other; they join the
+        context.
+        """
         ...
 
     def decode(self, token_id: int, position: int, context: Context) -> Tensor:
-        """Run one text token at this position on all axes; it joins the context. Gives logits [V]."""
+        """Run one text token at this position on all axes; it joins the context. Gives logits
+        [V].
+        """
         ...
 
     def summary(self, kv: RawKV, is_visual: Tensor) -> Tensor:
-        """float32 [R] cpu: mean raw key of the visual tokens in the index layer; its inner product with a probe
-        says how much the question's queries would attend to the block, positions aside (after ReKV, arXiv 2503.00540).
+        """float32 [R] cpu: mean raw key of the visual tokens in the index layer; its inner product
+        with a probe says how much the question's queries would attend to the block, positions aside
+        (after ReKV, arXiv 2503.00540).
         """
         ...
 

@@ -31,9 +31,11 @@ def bring_together(
     policy: PositionPolicy,
     max_span: int,
 ) -> tuple[list[RawKV], InputTokens | None, int]:
-    """Edit the ledgers of remembered pieces (oldest first) and of the inputs behind them by `positions.offsets`.
+    """Edit the ledgers of remembered pieces (oldest first) and of the inputs behind them by
+    `positions.offsets`.
 
-    Gives the pieces, the inputs, and how far the last of them moved (<= 0). Keys and values are shared, not copied.
+    Gives the pieces, the inputs, and how far the last of them moved (<= 0). Keys and values are
+    shared, not copied.
     """
     ledgers = [kv.positions for kv in remembered]
     if inputs is not None:

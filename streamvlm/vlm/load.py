@@ -36,8 +36,8 @@ def load(
 ) -> QwenVL:
     """A model from a local folder, a hub id, or `random:SIZE`.
 
-    `dtype` "auto" is bfloat16 on CUDA and float32 on CPU. `max_pixels` bounds the area of a picture.
-    Raises CheckpointError that names the checkpoint and what is allowed.
+    `dtype` "auto" is bfloat16 on CUDA and float32 on CPU. `max_pixels` bounds the area of a
+    picture. Raises CheckpointError that names the checkpoint and what is allowed.
     """
     where = _device(device)
     kind = {"cuda": torch.bfloat16}.get(where.type, torch.float32)
@@ -77,12 +77,14 @@ def _from_pretrained(
         config = AutoConfig.from_pretrained(checkpoint)
     except (OSError, ValueError) as error:
         raise CheckpointError(
-            f"cannot load checkpoint {checkpoint!r}: no readable config.json there; allowed: a local folder in the "
-            f"format of transformers, a hub id, or {RANDOM}SIZE ({_first_line(error)})"
+            f"cannot load checkpoint {checkpoint!r}: no readable config.json there; allowed: a "
+            f"local folder in the format of transformers, a hub id, or {RANDOM}SIZE "
+            f"({_first_line(error)})"
         ) from error
     if config.model_type not in FAMILIES:
         raise CheckpointError(
-            f"checkpoint {checkpoint!r} has architecture {config.model_type!r}; supported: {', '.join(FAMILIES)}"
+            f"checkpoint {checkpoint!r} has architecture {config.model_type!r}; "
+            f"supported: {', '.join(FAMILIES)}"
         )
     family = FAMILIES[config.model_type]
     try:
@@ -90,9 +92,15 @@ def _from_pretrained(
         tokenizer = AutoTokenizer.from_pretrained(checkpoint)
     except (OSError, ValueError, RuntimeError) as error:
         raise CheckpointError(
-            f"cannot load checkpoint {checkpoint!r}: its weights or tokenizer are missing or unreadable "
-            f"({_first_line(error)})"
+            f"cannot load checkpoint {checkpoint!r}: its weights or tokenizer are missing or "
+            f"unreadable ({_first_line(error)})"
         ) from error
+    if tokenizer.convert_tokens_to_ids("<|vision_start|>") != config.vision_start_token_id:
+        # Where its files are missing, transformers makes up an empty tokenizer instead of failing.
+        raise CheckpointError(
+            f"checkpoint {checkpoint!r}: its tokenizer is missing or belongs to another model; "
+            f"<|vision_start|> must be token {config.vision_start_token_id}"
+        )
     if not tokenizer.chat_template:
         raise CheckpointError(f"checkpoint {checkpoint!r} has no chat template")
     return family, model, tokenizer
@@ -103,7 +111,9 @@ def _first_line(error: Exception) -> str:
 
 
 def _patch_spec(family: Family, config: Any, folder: Path | None, max_pixels: int) -> PatchSpec:
-    """Patch sizes from the model's config, normalisation from its preprocessor file where there is one."""
+    """Patch sizes from the model's config, normalisation from its preprocessor file where there is
+    one.
+    """
     vision = config.vision_config
     mean, std = _PUBLISHED_NORMALISATION[family.model_type]
     preprocessor = folder / "preprocessor_config.json" if folder else None

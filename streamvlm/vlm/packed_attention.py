@@ -1,9 +1,10 @@
 """Attention over many pictures packed in one row, batched by length instead of looped over.
 
-transformers hands the boundaries of packed sequences only to attention functions whose name says "flash"; for all others
-its vision towers split the row and call attention once a picture (or once a window) in Python. This function takes the
-boundaries and runs one batched `scaled_dot_product_attention` for each distinct length: one call for clips of one size,
-and at most four for the windows of Qwen2.5-VL.
+transformers hands the boundaries of packed sequences only to attention functions whose name says
+"flash"; for all others its vision towers split the row and call attention once a picture (or once a
+window) in Python. This function takes the boundaries and runs one batched
+`scaled_dot_product_attention` for each distinct length: one call for clips of one size, and at most
+four for the windows of Qwen2.5-VL.
 """
 
 from __future__ import annotations
@@ -29,7 +30,8 @@ def packed_attention(
     scaling: float | None = None,
     **_: Any,
 ) -> tuple[Tensor, None]:
-    """`query`, `key`, `value` float [1,H,P,E]; `cu_seq_lens_q` int [B+1], boundaries of the packed sequences.
+    """`query`, `key`, `value` float [1,H,P,E]; `cu_seq_lens_q` int [B+1], boundaries of the packed
+    sequences.
 
     Gives [1,P,H,E]: each sequence attends to itself only, in full.
     """

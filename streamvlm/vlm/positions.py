@@ -1,15 +1,17 @@
 """Rotary positions of text and clips on three axes (temporal, height, width), as plain integers.
 
-We compute them ourselves and always pass them: transformers 5.3 to 5.23 starts the text after a Qwen2.5-VL video at
-max(H, W) instead of one past the largest position (a sibling of its issue 45381), and keeps `rope_deltas` on the module,
-where two streams would overwrite each other's.
+We compute them ourselves and always pass them: transformers 5.3 to 5.23 starts the text after a
+Qwen2.5-VL video at max(H, W) instead of one past the largest position (a sibling of its issue
+45381), and keeps `rope_deltas` on the module, where two streams would overwrite each other's.
 
-Two ways of placing a clip, both as published with the models:
-- by order (Qwen3-VL): every clip is a picture of its own behind a text with its time, and all three axes move on;
-- by time (Qwen2.5-VL): all clips are one video; the temporal axis follows the clock, rows and columns stay where the
+Two ways of placing a clip, both as published with the models: - by order (Qwen3-VL): every clip is
+a picture of its own behind a text with its time, and all three axes move on;
+- by time (Qwen2.5-VL): all clips are one video; the temporal axis follows the clock, rows and
+columns stay where the
   video began.
 
-Positions of a stream only grow, so the ledger is int64 and `offsets` brings what one context uses close together again.
+Positions of a stream only grow, so the ledger is int64 and `offsets` brings what one context uses
+close together again.
 """
 
 from __future__ import annotations
@@ -25,7 +27,9 @@ from torch import Tensor
 PositionPolicy = Literal["keep", "clamp", "compact"]
 
 CLAMPED_GAP = 64
-"""Largest distance left between two pieces by `clamp`: a few clips, so that "some time passed" stays visible."""
+"""Largest distance left between two pieces by `clamp`: a few clips, so that "some time passed"
+stays visible.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +48,8 @@ def text_positions(start: int, num_tokens: int) -> Tensor:
 
 
 def place_by_order(cells: Tensor, grid_thw: tuple[int, int, int], start: int) -> tuple[Tensor, int]:
-    """Positions int64 [K,3] of a clip's tokens that begins at `start`, and where whatever follows begins.
+    """Positions int64 [K,3] of a clip's tokens that begins at `start`, and where whatever follows
+    begins.
 
     `cells` int64 [K,3] are the kept ones; what follows begins where it would if all had been kept.
     """
@@ -60,10 +65,12 @@ def place_by_time(
     tokens_per_second: float,
     cursor: Cursor,
 ) -> tuple[Tensor, Cursor]:
-    """Positions int64 [K,3] of a clip's tokens inside the one video that began at `video_start`, and the next cursor.
+    """Positions int64 [K,3] of a clip's tokens inside the one video that began at `video_start`,
+    and the next cursor.
 
-    The temporal position is floor(pts * tokens_per_second), but never one that an earlier clip has: above
-    `2 * tokens_per_second` frames a second the published formula gives neighbouring clips the same one.
+    The temporal position is floor(pts * tokens_per_second), but never one that an earlier clip has:
+    above `2 * tokens_per_second` frames a second the published formula gives neighbouring clips the
+    same one.
     """
     depth, rows, columns = grid_thw
     temporal = max(cursor.temporal, video_start + math.floor(pts_seconds * tokens_per_second))

@@ -1,6 +1,7 @@
 """What Qwen2.5-VL and Qwen3-VL have in common, over the unmodified transformers classes.
 
-What differs is a `Family`: how a clip is written, where the raw keys come out, whether there is deepstack.
+What differs is a `Family`: how a clip is written, where the raw keys come out, whether there is
+deepstack.
 """
 
 from __future__ import annotations
@@ -34,7 +35,9 @@ class ClipLayout(Protocol):
     def __call__(
         self, model: QwenVL, tokens: KeptTokens | VisualTokens, cursor: Cursor
     ) -> tuple[str, Tensor, str, Cursor]:
-        """Text before the visual tokens, their positions int64 [K,3], text after them, and the next cursor."""
+        """Text before the visual tokens, their positions int64 [K,3], text after them, and the next
+        cursor.
+        """
         ...
 
 
@@ -53,7 +56,8 @@ class Family:
     clip_layout: ClipLayout
     moving_axes: tuple[bool, bool, bool]
     raw_key_module: str
-    """Child of the attention module whose output is the raw key; `k` becomes `q` for the raw query."""
+    """Child of the attention module whose output is the raw key; `k` becomes `q` for the raw query.
+    """
     has_deepstack: bool
 
 
@@ -84,8 +88,6 @@ class QwenVL:
         self._head_size = getattr(text, "head_dim", None) or text.hidden_size // self._heads
         self._index_layer = self._layers // 2
         self._turn_start, self._turn_end = self._split_chat_template()
-
-    # --- what it is -----------------------------------------------------------------------------------------------
 
     @property
     def name(self) -> str:
@@ -133,10 +135,10 @@ class QwenVL:
 
     @cached_property
     def video_start(self) -> int:
-        """Position of the first visual token where clips are placed by time: the end of the prefix."""
+        """Position of the first visual token where clips are placed by time: the end of the
+        prefix.
+        """
         return len(self.token_ids(self._turn_start + self._family.video_prefix))
-
-    # --- vision ---------------------------------------------------------------------------------------------------
 
     @torch.inference_mode()
     def encode(
@@ -148,8 +150,6 @@ class QwenVL:
         if not self._family.has_deepstack:
             return output.pooler_output, None
         return output.pooler_output, torch.stack(output.deepstack_features)
-
-    # --- layout ---------------------------------------------------------------------------------------------------
 
     def lay_out_prefix(self) -> tuple[InputTokens, Cursor]:
         """See `VLM.lay_out_prefix`."""
@@ -183,7 +183,9 @@ class QwenVL:
         return inputs, cursor
 
     def lay_out_question(self, text: str, position: int) -> InputTokens:
-        """See `VLM.lay_out_question`. Special tokens written in `text` are read as plain characters."""
+        """See `VLM.lay_out_question`. Special tokens written in `text` are read as plain
+        characters.
+        """
         ids = [
             *self.token_ids(self._family.video_suffix),
             *self._tokenizer(text, add_special_tokens=False, split_special_tokens=True).input_ids,
@@ -192,7 +194,9 @@ class QwenVL:
         return self._text_inputs(ids, position)
 
     def _split_chat_template(self) -> tuple[str, str]:
-        """What the checkpoint's chat template puts before and after the content of the first user turn."""
+        """What the checkpoint's chat template puts before and after the content of the first user
+        turn.
+        """
         rendered = self._tokenizer.apply_chat_template(
             [{"role": "user", "content": QUESTION_MARK}], tokenize=False, add_generation_prompt=True
         )
@@ -220,8 +224,6 @@ class QwenVL:
         """See `VLM.text_of`."""
         text: str = self._tokenizer.decode(list(token_ids), skip_special_tokens=True)
         return text
-
-    # --- language model -------------------------------------------------------------------------------------------
 
     @torch.inference_mode()
     def rotate(self, keys: Tensor, positions: Tensor) -> Tensor:
@@ -295,7 +297,9 @@ class QwenVL:
 
     @contextmanager
     def _raw_keys_and_query(self) -> Iterator[tuple[list[Tensor], list[Tensor]]]:
-        """Collect, while the model runs, the raw keys of every layer and the raw query of the index layer."""
+        """Collect, while the model runs, the raw keys of every layer and the raw query of the index
+        layer.
+        """
         keys: list[Tensor] = []
         query: list[Tensor] = []
 

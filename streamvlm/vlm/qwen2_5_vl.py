@@ -1,4 +1,5 @@
-"""Qwen2.5-VL: all clips are one video whose temporal positions follow the clock; windowed vision attention.
+"""Qwen2.5-VL: all clips are one video whose temporal positions follow the clock; windowed vision
+attention.
 
 Source: "Qwen2.5-VL Technical Report", arXiv 2502.13923, and the published transformers classes.
 """

@@ -1,4 +1,5 @@
-"""Qwen3-VL: every clip is a picture of its own behind its time in text; three deepstack levels; keys are normed.
+"""Qwen3-VL: every clip is a picture of its own behind its time in text; three deepstack levels;
+keys are normed.
 
 Source: "Qwen3-VL Technical Report", arXiv 2511.21631, and the published transformers classes.
 """
@@ -16,10 +17,7 @@ from streamvlm.vlm.qwen import Family, QwenVL
 def _clip_layout(
     model: QwenVL, tokens: KeptTokens | VisualTokens, cursor: Cursor
 ) -> tuple[str, Tensor, str, Cursor]:
-    # The published processor writes the mean time of the frames that the clip was made of.
-    interval = tokens.interval
-    middle = interval.start.pts_seconds + interval.duration_seconds / 4
-    before = f"<{middle:.1f} seconds><|vision_start|>"
+    before = f"<{tokens.pts_seconds:.1f} seconds><|vision_start|>"
     start = cursor.text + len(model.token_ids(before))
     positions, end = place_by_order(tokens.cells, tokens.grid_thw, start)
     after = "<|vision_end|>"

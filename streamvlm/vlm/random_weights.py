@@ -1,8 +1,9 @@
-"""Qwen-VL models with random weights, at a tiny size for tests and at the published sizes for speed.
+"""Qwen-VL models with random weights, at a tiny size for tests and at the published sizes for
+speed.
 
-What they say means nothing; what they cost is real, since speed does not depend on the values. Sizes are those of the
-published config.json files; `tests/vlm/test_random_weights.py` holds them against the key/value bytes per token that
-follow from the papers.
+What they say means nothing; what they cost is real, since speed does not depend on the values.
+Sizes are those of the published config.json files; `tests/vlm/test_random_weights.py` holds them
+against the key/value bytes per token that follow from the papers.
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast, Qwen2_5_VLConfig, Qwen3VLConfig
 
 CHAT_TEMPLATE = (
-    "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n{% endfor %}"
+    "{% for message in messages %}"
+    "<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n"
+    "{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
 SPECIAL_TOKENS = (
@@ -31,7 +34,9 @@ SPECIAL_TOKENS = (
 
 @cache
 def tiny_tokenizer() -> Any:
-    """A byte-level BPE of a few hundred tokens with the special tokens of Qwen; any UTF-8 text survives it."""
+    """A byte-level BPE of a few hundred tokens with the special tokens of Qwen; any UTF-8 text
+    survives it.
+    """
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
@@ -187,7 +192,9 @@ SIZES: dict[str, Any] = {
 def build(
     size: str, model_class: Any, *, dtype: torch.dtype, device: torch.device, seed: int = 0
 ) -> Any:
-    """A transformers model of this size with random weights, the same for the same seed, dtype and device."""
+    """A transformers model of this size with random weights, the same for the same seed, dtype and
+    device.
+    """
     config = SIZES[size]()
     tokenizer = tiny_tokenizer()
     config.text_config.eos_token_id = tokenizer.eos_token_id

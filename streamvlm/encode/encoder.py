@@ -1,0 +1,104 @@
+"""Clips of many streams to visual tokens, in few large forwards of the vision tower."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from streamvlm.encode.preprocess import preprocess
+from streamvlm.types import Clip, VisualTokens
+from streamvlm.vlm.patches import PatchSpec
+
+
+class VisionTower(Protocol):
+    """The part of a model that sees."""
+
+    @property
+    def patch_spec(self) -> PatchSpec:
+        """How it wants its pictures."""
+        ...
+
+    def encode(
+        self, patches: Tensor, grid_thw: list[tuple[int, int, int]]
+    ) -> tuple[Tensor, Tensor | None]:
+        """One forward without gradients, in which no clip sees another.
+
+        `patches` float32 [P, C*T*P*P] of all clips one after the other, `grid_thw` the patches of
+        each. Returns features [N,D] of the merged tokens, clip after clip in raster order, and
+        deepstack [Z,N,D] where there is one.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Encoder:
+    """Encodes clips of one size together. Without state: streams cannot disturb each other."""
+
+    tower: VisionTower
+    max_batch_clips: int
+    """Most clips in one forward."""
+    device: torch.device | str = "cpu"
+    """Where pictures are normalised and the tower runs."""
+
+    def __post_init__(self) -> None:
+        if self.max_batch_clips < 1:
+            raise ValueError(f"max_batch_clips must be positive, got {self.max_batch_clips}")
+
+    def encode(self, clips: Sequence[Clip]) -> list[VisualTokens]:
+        """The visual tokens of each clip, in the order of `clips`.
+
+        They do not depend on the other clips, rounding of the tower apart. Costs one forward for
+        each `max_batch_clips` clips of one size. Raises ValueError for a picture beyond 200:1.
+        """
+        tokens: dict[int, VisualTokens] = {}
+        for batch in _batches(clips, self.max_batch_clips):
+            tokens.update(zip(batch, self._forward([clips[i] for i in batch]), strict=True))
+        return [tokens[i] for i in range(len(clips))]
+
+    def _forward(self, clips: list[Clip]) -> list[VisualTokens]:
+        """Encode clips of one size in one forward."""
+        spec = self.tower.patch_spec
+        pixels = torch.from_numpy(np.stack([clip.pixels for clip in clips]))
+        patches, patch_grid = preprocess(pixels, spec, self.device)
+        features, deepstack = self.tower.encode(patches, [patch_grid] * len(clips))
+        t, h, w = patch_grid
+        grid_thw = (t, h // spec.merge_size, w // spec.merge_size)
+        cells = _cells(grid_thw, features.device)
+        no_levels = [None] * len(clips)
+        # Copies, because a view would keep the tokens of the whole batch alive with those of one.
+        return [
+            VisualTokens(
+                features=own.clone(),
+                cells=cells,
+                grid_thw=grid_thw,
+                interval=clip.interval,
+                pts_seconds=clip.pts_seconds,
+                deepstack=None if levels is None else levels.clone(),
+            )
+            for clip, own, levels in zip(
+                clips,
+                features.chunk(len(clips)),
+                no_levels if deepstack is None else deepstack.chunk(len(clips), dim=1),
+                strict=True,
+            )
+        ]
+
+
+def _batches(clips: Sequence[Clip], max_batch_clips: int) -> Iterator[list[int]]:
+    """Indices of clips that share their size, at most `max_batch_clips` together, in order."""
+    groups: dict[tuple[int, ...], list[int]] = {}
+    for i, clip in enumerate(clips):
+        groups.setdefault(clip.pixels.shape, []).append(i)
+    for group in groups.values():
+        for start in range(0, len(group), max_batch_clips):
+            yield group[start : start + max_batch_clips]
+
+
+def _cells(grid_thw: tuple[int, int, int], device: torch.device) -> Tensor:
+    """int64 [N,3]: (t, row, column) of every cell in raster order."""
+    return torch.cartesian_prod(*(torch.arange(size, device=device) for size in grid_thw))

@@ -1,0 +1,68 @@
+"""Fewer visual tokens for memory: the table of strategies, and how settings become one of them.
+
+To add one: a file in `strategies/` and a line in `REDUCERS`; the contract test then covers it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from streamvlm.errors import ConfigError
+from streamvlm.reduce.base import Reducer, ReductionContext, Reference
+from streamvlm.reduce.ops import advance_reference
+from streamvlm.reduce.strategies.all_tokens import AllTokens
+from streamvlm.reduce.strategies.dtd import DTD
+from streamvlm.reduce.strategies.random_rows import RandomRows
+from streamvlm.reduce.strategies.uniform import Uniform
+
+__all__ = [
+    "REDUCERS",
+    "Reducer",
+    "ReductionContext",
+    "Reference",
+    "advance_reference",
+    "build_reducer",
+]
+
+REDUCERS: dict[str, type[Reducer]] = {
+    "all": AllTokens,
+    "dtd": DTD,
+    "random": RandomRows,
+    "uniform": Uniform,
+}
+
+
+def build_reducer(spec: dict[str, Any]) -> Reducer:
+    """The strategy that `spec["name"]` names, with the other keys as its settings.
+
+    Raises ConfigError that names the strategy, the setting and its value, and what is allowed.
+    """
+    settings = dict(spec)
+    name = settings.pop("name", None)
+    if not isinstance(name, str) or name not in REDUCERS:
+        raise ConfigError(f"reduce: name = {name!r} is no strategy; known: {', '.join(REDUCERS)}")
+    strategy: Any = REDUCERS[name]
+    allowed = [setting.name for setting in fields(strategy)]
+    # pydantic ignores unknown keys of standard dataclasses: a misspelt one would be its default.
+    for key in settings:
+        if key not in allowed:
+            known = ", ".join(allowed) or "none"
+            raise ConfigError(f"reduce: {name} has no setting {key!r}; allowed: {known}")
+    try:
+        reducer: Reducer = TypeAdapter(strategy).validate_python(settings)
+    except ValidationError as error:
+        raise ConfigError(f"reduce: {name}: {_explain(error)}") from error
+    return reducer
+
+
+def _explain(error: ValidationError) -> str:
+    """One line for every wrong setting: its name, what was given, what is allowed."""
+    problems = []
+    for item in error.errors():
+        where = ".".join(str(part) for part in item["loc"])
+        given = f"{where} = {item['input']!r}: " if where else ""
+        problems.append(given + item["msg"].removeprefix("Value error, "))
+    return "; ".join(problems)

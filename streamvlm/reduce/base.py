@@ -1,0 +1,65 @@
+"""What a reducer is, what it is told, and the one place where a ratio becomes a count."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, ClassVar, Literal, Protocol
+
+from annotated_types import Gt, Le
+from torch import Generator, Tensor
+
+from streamvlm.types import KeptTokens, VisualTokens
+
+KeepRatio = Annotated[float, Gt(0), Le(1)]
+"""Kept / total, in (0, 1]: the only ratio there is."""
+
+Signal = Literal["salience"]
+"""What a strategy may ask the encoder for."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Reference:
+    """What was last kept in each cell of the grid; the pipeline carries it from clip to clip."""
+
+    features: Tensor
+    """float [N,D]: the last kept feature of each cell; a zero vector where none ever was."""
+    age: Tensor
+    """int64 [N]: clips since that cell was last kept; 0 = in the last clip."""
+    grid_thw: tuple[int, int, int]
+    """The grid this belongs to; a clip of another size starts anew."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ReductionContext:
+    """What a strategy may know besides the clip itself. Nothing from the future."""
+
+    clip_index: int = 0
+    """Counts the clips that the reducer has seen; staggers refreshes."""
+    previous: VisualTokens | None = None
+    """The clip before, in full; None at the start, after a gap and after a change of size."""
+    reference: Reference | None = None
+    """What was last kept in each cell; None as for `previous`."""
+    max_kept: int | None = None
+    """Most tokens to keep; None = no cap."""
+    generator: Generator | None = None
+    """The only source of randomness, on the cpu; None = seeded by the strategy's own `seed`."""
+
+
+class Reducer(Protocol):
+    """One clip's tokens in, some of them out. Pure; its settings are frozen fields."""
+
+    needs: ClassVar[frozenset[Signal]]
+    """Signals that must be present in the tokens."""
+
+    def __call__(self, tokens: VisualTokens, context: ReductionContext) -> KeptTokens:
+        """Keep K <= N tokens; K may be 0. Never changes its input."""
+        ...
+
+
+def num_kept(num_total: int, keep_ratio: float, max_kept: int | None = None) -> int:
+    """How many of `num_total` tokens a ratio keeps: rounded half up, and not 0 unless total is.
+
+    `max_kept` caps the count (None = no cap), also at 0.
+    """
+    count = min(num_total, max(1, int(num_total * keep_ratio + 0.5))) if num_total else 0
+    return count if max_kept is None else min(count, max_kept)

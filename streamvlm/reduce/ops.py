@@ -1,0 +1,125 @@
+"""What reduction strategies are made of: choose rows, keep rows, compare cells. Pure functions."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import torch
+from torch import Tensor
+
+from streamvlm.reduce.base import Reference
+from streamvlm.types import KeptTokens, VisualTokens
+
+_ZERO_NORM = 1e-12
+
+
+def keep_rows(tokens: VisualTokens, indices: Tensor) -> KeptTokens:
+    """Prune: keep these rows as they are, each with weight 1.
+
+    `indices` int64 [K], in any order, on any device. Raises ValueError for a row that is not there
+    or comes twice.
+    """
+    rows = indices.to(tokens.features.device).sort().values
+    _check_rows(rows, len(tokens))
+    deepstack = tokens.deepstack
+    return KeptTokens(
+        features=tokens.features.index_select(0, rows),
+        cells=tokens.cells.index_select(0, rows),
+        indices=rows,
+        weight=torch.ones(len(rows), dtype=torch.float32, device=rows.device),
+        grid_thw=tokens.grid_thw,
+        interval=tokens.interval,
+        pts_seconds=tokens.pts_seconds,
+        deepstack=None if deepstack is None else deepstack.index_select(1, rows),
+    )
+
+
+def _check_rows(rows: Tensor, num_total: int) -> None:
+    """Raise ValueError unless the sorted `rows` are distinct and in [0, num_total)."""
+    # One boolean for all three conditions: on a GPU each one read costs a synchronisation.
+    is_valid = (rows >= 0).all() & (rows < num_total).all() & (rows.diff() > 0).all()
+    if not is_valid:
+        raise ValueError(f"rows must be distinct and in [0, {num_total}), got {rows.tolist()}")
+
+
+def advance_reference(
+    reference: Reference | None, tokens: VisualTokens, kept: KeptTokens
+) -> Reference:
+    """The reference after this clip: kept cells get its feature and age 0, others get older.
+
+    Without a reference, or after one of another grid, it starts anew: cells never kept are zero
+    vectors, which resemble nothing. Changes none of its arguments.
+    """
+    if reference is None or reference.grid_thw != tokens.grid_thw:
+        features = torch.zeros_like(tokens.features)
+        age = torch.zeros(len(tokens), dtype=torch.int64, device=features.device)
+    else:
+        features, age = reference.features, reference.age
+    # The cell's own feature and not the kept row: a merged row may be the mean of faraway cells.
+    own = tokens.features.index_select(0, kept.indices)
+    return Reference(
+        features=features.index_copy(0, kept.indices, own),
+        age=(age + 1).index_fill(0, kept.indices, 0),
+        grid_thw=tokens.grid_thw,
+    )
+
+
+def evenly_spaced(num_total: int, count: int) -> Tensor:
+    """int64 [count]: the middles of `count` <= `num_total` equal stretches of the rows."""
+    return (2 * torch.arange(count) + 1) * num_total // (2 * max(1, count))
+
+
+def strongest_rows(keep: Tensor, strength: Tensor, *, at_least: int, at_most: int | None) -> Tensor:
+    """The rows marked in `keep`, bool [N], brought within bounds: int64 [K], strongest first.
+
+    Too few: the strongest others join them. Too many: the weakest leave. `strength` is float [N];
+    of equally strong rows the lower index comes first. `at_most` (None = no bound) wins over
+    `at_least`.
+    """
+    by_strength = strength.sort(descending=True, stable=True).indices
+    kept_first = keep[by_strength].byte().sort(descending=True, stable=True).indices
+    count = max(int(keep.sum()), at_least)
+    return by_strength[kept_first][: count if at_most is None else min(count, at_most)]
+
+
+def cosine_distance(left: Tensor, right: Tensor) -> Tensor:
+    """1 - cosine of matching rows: float [N,D] and [N,D] to [N] in [0, 2].
+
+    Exactly 0 for equal rows; 1 where either is a zero vector. Computed in float32 at least: near 1
+    a bfloat16 cosine cannot tell noise from change.
+    """
+    return _distance(_directions(left), _directions(right))
+
+
+def neighbour_distance(left: Tensor, right: Tensor, grid_thw: tuple[int, int, int]) -> Tensor:
+    """`cosine_distance` of each cell to the most alike of the 3 x 3 cells around it in `right`.
+
+    `left` and `right` float [N,D] in raster order of `grid_thw`; returns [N]. Neighbours are of the
+    same t, and inside the picture.
+    """
+    _, num_rows, num_columns = grid_thw
+    ours, theirs = _directions(left), _directions(right).view(*grid_thw, right.shape[-1])
+    row = torch.arange(num_rows, device=left.device)
+    column = torch.arange(num_columns, device=left.device)
+    nearest = left.new_full((len(left),), torch.inf, dtype=ours.dtype)
+    for down, across in product((-1, 0, 1), repeat=2):
+        # A step over the border stays on it: that cell is a neighbour anyway, and padding is not.
+        shifted = theirs.index_select(1, (row + down).clamp(0, num_rows - 1))
+        shifted = shifted.index_select(2, (column + across).clamp(0, num_columns - 1))
+        nearest = torch.minimum(nearest, _distance(ours, shifted.reshape(ours.shape)))
+    return nearest
+
+
+def _directions(features: Tensor) -> Tensor:
+    """[N,D]: rows scaled to length 1, in float32 at least; zero vectors stay zero."""
+    wide = features.to(torch.promote_types(features.dtype, torch.float32))
+    norm = torch.linalg.vector_norm(wide, dim=-1, keepdim=True)
+    return torch.where(norm > _ZERO_NORM, wide / norm.clamp_min(_ZERO_NORM), 0.0)
+
+
+def _distance(left: Tensor, right: Tensor) -> Tensor:
+    """`cosine_distance` of rows that are directions already."""
+    # For unit vectors |a - b|^2 / 2 is 1 - a.b, and exactly 0 for equal ones, without rounding.
+    half_square = (left - right).square().sum(dim=-1) / 2
+    is_zero = ~(left.any(dim=-1) & right.any(dim=-1))
+    return half_square.clamp_max(2.0).masked_fill(is_zero, 1.0)

@@ -1,0 +1,109 @@
+"""Differential token dropping: drop a cell that still looks as it did when it was last kept.
+
+After "TimeChat-Online: 80% Visual Tokens are Naturally Redundant in Streaming Videos" (2025, arXiv
+2504.17343), which compares each cell with the *previous clip*, dropped cells included. There a cell
+may turn by up to arccos(tau) in every clip and is never sent again: what the model holds drifts
+away from the scene without bound (dawn, a slow pan, a glass that fills). Here each cell is compared
+with what was last *kept* of it, so what the model holds stays within `threshold` of the scene
+unless a cap forbids. New as well: scene cut, refresh, floor and cap. `compare_with="previous"` is
+the published rule, drift included, for comparison.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Annotated, ClassVar, Literal
+
+import torch
+from annotated_types import Ge, Le
+from torch import Tensor
+
+from streamvlm.reduce.base import ReductionContext, Signal, num_kept
+from streamvlm.reduce.ops import (
+    cosine_distance,
+    evenly_spaced,
+    keep_rows,
+    neighbour_distance,
+    strongest_rows,
+)
+from streamvlm.types import KeptTokens, VisualTokens
+
+Distance = Annotated[float, Ge(0), Le(2)]
+"""1 - cosine: 0 same direction, 1 unrelated, 2 opposite."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DTD:
+    """Keep what changed; `context.max_kept` caps the count, the most changed cells first."""
+
+    needs: ClassVar[frozenset[Signal]] = frozenset()
+    threshold: Distance = 0.3
+    """A cell is kept when its distance exceeds this. The published tau is 1 - threshold."""
+    compare_with: Literal["reference", "previous"] = "reference"
+    """What each cell last kept, or the published rule: the clip before in full, cells dropped
+    only if cos > tau, the first clip kept, and none of the settings below."""
+    neighbourhood: Literal[1, 3] = 1
+    """Cells along each side of the square in which the best match counts. 3 forgives a shaking
+    camera, and hides movement of less than one cell: keep 1 to read text or to locate."""
+    cut_threshold: Distance = 0.6
+    """A mean distance beyond this is a scene cut: the whole clip is kept, which renews the
+    reference."""
+    max_age: Annotated[int, Ge(1)] = 60
+    """A cell is kept again after at most this many clips, changed or not, unless the cap
+    prevents it; in turn, so that no clip pays for all cells."""
+    min_kept: Annotated[int, Ge(1)] = 1
+    """Fewest tokens of a clip: a still scene leaves its time and place in memory."""
+
+    def __post_init__(self) -> None:
+        if self.compare_with == "reference":
+            return
+        for setting in fields(self):
+            is_shared = setting.name in ("threshold", "compare_with")
+            if not is_shared and getattr(self, setting.name) != setting.default:
+                raise ValueError(f'{setting.name} has no effect with compare_with="previous"')
+
+    def __call__(self, tokens: VisualTokens, context: ReductionContext) -> KeptTokens:
+        """Keep the cells that changed; all while there is nothing of this grid to compare with."""
+        if self.compare_with == "previous":
+            return self._against_previous(tokens, context)
+        return self._against_kept(tokens, context)
+
+    def _against_kept(self, tokens: VisualTokens, context: ReductionContext) -> KeptTokens:
+        reference = context.reference
+        if reference is None or reference.grid_thw != tokens.grid_thw:
+            return _whole_clip(tokens, context.max_kept)
+        if self.neighbourhood == 1:
+            distance = cosine_distance(tokens.features, reference.features)
+        else:
+            distance = neighbour_distance(tokens.features, reference.features, tokens.grid_thw)
+        # A zero vector (padding) says nothing: it is no change, whatever was there before.
+        distance = distance.masked_fill(~tokens.features.any(dim=-1), 0.0)
+        is_cut = distance.mean() > self.cut_threshold
+        is_due = self._is_due(reference.age, context.clip_index)
+        rows = strongest_rows(
+            (distance > self.threshold) | is_cut | is_due,
+            distance,
+            at_least=self.min_kept,
+            at_most=context.max_kept,
+        )
+        return keep_rows(tokens, rows)
+
+    def _is_due(self, age: Tensor, clip_index: int) -> Tensor:
+        """bool [N]: cells whose turn it is to be refreshed, or that missed it under a cap."""
+        turn = torch.arange(len(age), device=age.device) + clip_index
+        return (turn % self.max_age == 0) | (age + 1 >= self.max_age)
+
+    def _against_previous(self, tokens: VisualTokens, context: ReductionContext) -> KeptTokens:
+        previous = context.previous
+        if previous is None or previous.grid_thw != tokens.grid_thw:
+            return _whole_clip(tokens, context.max_kept)
+        distance = cosine_distance(tokens.features, previous.features)
+        # Dropped iff cos > tau, so a cell exactly at the threshold stays.
+        keep = distance >= self.threshold
+        rows = strongest_rows(keep, distance, at_least=0, at_most=context.max_kept)
+        return keep_rows(tokens, rows)
+
+
+def _whole_clip(tokens: VisualTokens, max_kept: int | None) -> KeptTokens:
+    """All tokens; under a cap evenly spaced ones, as nothing ranks cells without a distance."""
+    return keep_rows(tokens, evenly_spaced(len(tokens), num_kept(len(tokens), 1.0, max_kept)))

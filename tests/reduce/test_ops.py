@@ -1,0 +1,122 @@
+"""Choosing, keeping and comparing rows."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from made_tokens import angles, make_tokens
+
+from streamvlm.reduce.base import num_kept
+from streamvlm.reduce.ops import (
+    advance_reference,
+    cosine_distance,
+    evenly_spaced,
+    keep_rows,
+    neighbour_distance,
+    strongest_rows,
+)
+
+FIVE = make_tokens(torch.arange(10.0).view(5, 2), deepstack=torch.arange(20.0).view(2, 5, 2))
+
+
+def test_keep_rows_sorts_and_carries_deepstack() -> None:
+    kept = keep_rows(FIVE, torch.tensor([4, 0, 2]))
+    assert kept.indices.tolist() == [0, 2, 4]
+    assert kept.features.tolist() == [[0, 1], [4, 5], [8, 9]]
+    assert kept.cells.tolist() == [[0, 0, 0], [0, 0, 2], [0, 0, 4]]
+    assert kept.deepstack is not None
+    assert kept.deepstack[1].tolist() == [[10, 11], [14, 15], [18, 19]]
+    assert kept.num_total == 5
+
+
+@pytest.mark.parametrize("rows", [[0, 0], [-1], [5], [3, 1, 3]])
+def test_keep_rows_refuses_rows_that_are_not_there_or_come_twice(rows: list[int]) -> None:
+    with pytest.raises(ValueError, match="distinct and in"):
+        keep_rows(FIVE, torch.tensor(rows))
+
+
+def test_keep_rows_does_not_share_memory_with_the_clip() -> None:
+    kept = keep_rows(FIVE, torch.arange(5))
+    assert kept.features.data_ptr() != FIVE.features.data_ptr()
+
+
+def test_the_reference_starts_with_what_was_kept_and_ages_elsewhere() -> None:
+    first = advance_reference(None, FIVE, keep_rows(FIVE, torch.tensor([1, 3])))
+    assert first.age.tolist() == [1, 0, 1, 0, 1]
+    assert first.features.tolist() == [[0, 0], [2, 3], [0, 0], [6, 7], [0, 0]]
+    later = make_tokens(FIVE.features + 100)
+    second = advance_reference(first, later, keep_rows(later, torch.tensor([0, 3])))
+    assert second.age.tolist() == [0, 1, 2, 0, 2]
+    assert second.features.tolist() == [[100, 101], [2, 3], [0, 0], [106, 107], [0, 0]]
+    assert first.age.tolist() == [1, 0, 1, 0, 1], "the old reference was changed"
+
+
+def test_the_reference_starts_anew_for_another_grid() -> None:
+    first = advance_reference(None, FIVE, keep_rows(FIVE, torch.arange(5)))
+    other = make_tokens(FIVE.features, grid_thw=(1, 5, 1))
+    anew = advance_reference(first, other, keep_rows(other, torch.tensor([2])))
+    assert anew.grid_thw == (1, 5, 1)
+    assert anew.features.any(dim=1).tolist() == [False, False, True, False, False]
+
+
+@pytest.mark.parametrize("total", [0, 1, 2, 7, 64])
+def test_evenly_spaced_rows_are_distinct_and_centred(total: int) -> None:
+    for count in range(total + 1):
+        rows = evenly_spaced(total, count)
+        assert len(rows) == count
+        assert (rows.diff() > 0).all() and (rows >= 0).all() and (rows < total).all()
+        if count:
+            assert abs(rows.double().mean().item() - (total - 1) / 2) <= 0.5
+
+
+@pytest.mark.parametrize(
+    ("at_least", "at_most", "rows"),
+    [(0, None, [3, 1]), (3, None, [3, 1, 0]), (0, 1, [3]), (4, 2, [3, 1]), (9, None, [3, 1, 0, 2])],
+)
+def test_strongest_rows_keep_their_number_within_bounds(
+    at_least: int, at_most: int | None, rows: list[int]
+) -> None:
+    keep = torch.tensor([False, True, False, True])
+    strength = torch.tensor([5.0, 1.0, 5.0, 2.0])
+    assert strongest_rows(keep, strength, at_least=at_least, at_most=at_most).tolist() == rows
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64], ids=str)
+def test_cosine_distance_is_one_minus_the_cosine(dtype: torch.dtype) -> None:
+    generator = torch.Generator().manual_seed(0)
+    left, right = torch.randn(2, 50, 7, generator=generator).to(dtype)
+    expected = 1 - torch.cosine_similarity(left.double(), right.double())
+    torch.testing.assert_close(cosine_distance(left, right).double(), expected, atol=1e-6, rtol=0)
+    assert (cosine_distance(left, left) == 0).all()
+
+
+def test_cosine_distance_does_not_depend_on_length() -> None:
+    left = angles(0, 0, 0).features * torch.tensor([[1e-4], [1.0], [1e4]])
+    assert torch.allclose(cosine_distance(left, angles(60, 60, 60).features), torch.tensor(0.5))
+
+
+def test_a_zero_vector_resembles_nothing() -> None:
+    zero, one = torch.zeros(1, 3), torch.ones(1, 3)
+    for left, right in [(zero, one), (one, zero), (zero, zero)]:
+        assert cosine_distance(left, right).tolist() == [1.0]
+
+
+@pytest.mark.parametrize("grid_thw", [(1, 1, 1), (1, 1, 6), (1, 6, 1), (1, 4, 5), (2, 3, 4)])
+def test_neighbour_distance_equals_a_search_of_the_nine_cells(
+    grid_thw: tuple[int, int, int],
+) -> None:
+    generator = torch.Generator().manual_seed(0)
+    size = grid_thw[0] * grid_thw[1] * grid_thw[2]
+    left, right = torch.randn(2, size, 4, generator=generator)
+    cells = make_tokens(left, grid_thw=grid_thw).cells
+    apart = (cells[:, None] - cells[None]).abs()  # [N, N, 3]
+    is_neighbour = (apart[..., 0] == 0) & (apart[..., 1] <= 1) & (apart[..., 2] <= 1)
+    cosine = torch.cosine_similarity(left[:, None], right[None], dim=-1)
+    expected = (1 - cosine).masked_fill(~is_neighbour, torch.inf).amin(dim=1)
+    torch.testing.assert_close(neighbour_distance(left, right, grid_thw), expected)
+
+
+def test_a_ratio_becomes_a_count_in_one_way() -> None:
+    assert [num_kept(5, ratio) for ratio in (0.01, 0.3, 0.5, 1.0)] == [1, 2, 3, 5]
+    assert num_kept(0, 1.0) == 0
+    assert [num_kept(5, 1.0, cap) for cap in (0, 3, 9)] == [0, 3, 5]

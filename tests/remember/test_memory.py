@@ -1,0 +1,123 @@
+"""Memory: the budget holds always, the index and the blocks agree, recall is brute force (I20,
+I23).
+"""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from streamvlm.errors import CapacityError
+from streamvlm.remember import KVMemory
+from streamvlm.types import InputTokens, Interval
+from streamvlm.vlm.positions import text_positions
+from streamvlm.vlm.qwen import QwenVL
+from tests.conftest import at, tiny_vlm
+
+
+def make_memory(vlm: QwenVL, budget_bytes: int, local_blocks: int = 2) -> KVMemory:
+    prefix, _ = vlm.lay_out_prefix()
+    sinks = vlm.prefill(prefix, vlm.open_context([])).kv
+    return KVMemory(vlm, sinks, budget_bytes=budget_bytes, local_blocks=local_blocks)
+
+
+def segment(index: int, num_tokens: int) -> tuple[InputTokens, Interval]:
+    """Made-up visual tokens, one block's worth."""
+    generator = torch.Generator().manual_seed(index)
+    inputs = InputTokens(
+        embeddings=torch.randn(num_tokens, 128, generator=generator),
+        positions=text_positions(10 + index * 100, num_tokens),
+        is_visual=torch.ones(num_tokens, dtype=torch.bool),
+    )
+    return inputs, Interval(start=at(index), end=at(index + 1))
+
+
+operations = st.lists(
+    st.one_of(
+        st.tuples(st.just("append"), st.integers(1, 60)),
+        st.tuples(st.just("evict"), st.integers(0, 100_000)),
+        st.tuples(st.just("recall"), st.integers(0, 12)),
+    ),
+    max_size=25,
+)
+
+
+@settings(max_examples=30, deadline=None)
+@given(operations)
+def test_the_books_balance_whatever_happens(todo: list[tuple[str, int]]) -> None:
+    vlm = tiny_vlm("qwen3-vl")
+    budget = 100 * vlm.kv_bytes_per_token
+    memory = make_memory(vlm, budget)
+    for index, (verb, number) in enumerate(todo):
+        if verb == "append":
+            memory.append(*segment(index, number))
+        elif verb == "evict":
+            memory.evict(number)
+            assert memory.num_bytes <= number
+        else:
+            probe = torch.randn(64, generator=torch.Generator().manual_seed(index))
+            before = memory.blocks
+            recall = memory.recall(probe, number)
+            assert memory.blocks == before
+            scores = {b.block_id: float(b.summary @ probe) for b in memory.blocks}
+            best = sorted(scores, key=lambda i: (-scores[i], i))[:number]
+            assert [block.block_id for block in recall.blocks] == sorted(best)
+            assert recall.scores == pytest.approx([scores[i] for i in sorted(best)], abs=1e-4)
+        assert memory.num_bytes <= budget
+        memory.check()
+
+
+def test_the_budget_holds_while_a_block_is_added(monkeypatch: pytest.MonkeyPatch) -> None:
+    vlm = tiny_vlm("qwen3-vl")
+    memory = make_memory(vlm, 100 * vlm.kv_bytes_per_token)
+    most = 0
+    keep = memory._keep
+
+    def watched(block: object) -> None:
+        nonlocal most
+        most = max(most, memory.num_bytes + block.kv.num_bytes)  # type: ignore[attr-defined]
+        keep(block)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(memory, "_keep", watched)
+    for index in range(10):
+        memory.append(*segment(index, 40))
+    assert most <= memory.budget_bytes
+    assert [block.block_id for block in memory.blocks] == [8, 9]
+    assert memory.num_evicted == 8
+
+
+def test_bytes_are_what_the_model_says(vlm: QwenVL) -> None:
+    memory = make_memory(vlm, 2**30)
+    block = memory.append(*segment(0, 17))
+    assert block.kv.num_bytes == memory.num_bytes == 17 * vlm.kv_bytes_per_token
+
+
+def test_a_segment_larger_than_the_budget_is_refused_and_changes_nothing() -> None:
+    vlm = tiny_vlm("qwen3-vl")
+    memory = make_memory(vlm, 10 * vlm.kv_bytes_per_token)
+    memory.append(*segment(0, 9))
+    with pytest.raises(CapacityError, match="11 tokens"):
+        memory.append(*segment(1, 11))
+    memory.check()
+    assert [block.block_id for block in memory.blocks] == [0]
+
+
+def test_extend_moves_the_end_of_the_newest_block_only() -> None:
+    memory = make_memory(tiny_vlm("qwen3-vl"), 2**30)
+    memory.append(*segment(0, 5))
+    memory.append(*segment(1, 5))
+    epoch = memory.blocks
+    memory.extend(at(9.0))
+    assert [block.interval.end.pts_seconds for block in memory.blocks] == [1.0, 9.0]
+    assert epoch[1].interval.end.pts_seconds == 2.0
+
+
+def test_the_books_show_a_planted_error() -> None:
+    memory = make_memory(tiny_vlm("qwen3-vl"), 2**30)
+    memory.append(*segment(0, 5))
+    assert memory._index is not None
+    memory._index.remove(0)
+    with pytest.raises(AssertionError, match="index and blocks differ"):
+        memory.check()

@@ -1,0 +1,53 @@
+"""Settings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from streamvlm.config import Config, load
+from streamvlm.errors import ConfigError
+from streamvlm.reduce import build_reducer
+
+CONFIGS = Path(__file__).parent.parent / "configs"
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_shipped_config_loads(path: Path) -> None:
+    build_reducer(load(path).reduce)
+
+
+def test_the_defaults_are_the_embedded_deployment() -> None:
+    assert load(CONFIGS / "embedded.yaml") == Config()
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("captur: {}", r"unknown key 'captur'; allowed here: capture, encode"),
+        ("capture: {fpss: 2}", r"unknown key 'capture.fpss'; allowed here: fps, queue_clips"),
+        ("capture: {fps: 0}", r"capture.fps = 0.*greater than 0"),
+        ("vlm: {dtype: int8}", r"vlm.dtype = 'int8'.*'auto'"),
+        ("capture: 3", r"capture = 3"),
+        ("[1, 2]", r"must hold sections, got list"),
+        ("a: b: c", r"is not YAML"),
+    ],
+)
+def test_a_wrong_file_is_one_line_that_names_it(text: str, said: str, tmp_path: Path) -> None:
+    path = tmp_path / "wrong.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=said) as caught:
+        load(path)
+    assert str(path) in str(caught.value)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"nowhere\.yaml: No such file"):
+        load(tmp_path / "nowhere.yaml")
+
+
+def test_an_empty_file_is_the_defaults(tmp_path: Path) -> None:
+    path = tmp_path / "empty.yaml"
+    path.write_text("# nothing\n")
+    assert load(path) == Config()

@@ -1,0 +1,264 @@
+"""The engine, stepped by hand: no threads, no sleeping."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from streamvlm.config import Config
+from streamvlm.engine import ENGINE_FAILED, MAX_ANSWER_STEPS, StreamEngine
+from streamvlm.errors import (
+    CapacityError,
+    ConfigError,
+    EngineStoppedError,
+    QuestionError,
+    StreamEmptyError,
+    StreamExistsError,
+    StreamNotFoundError,
+)
+from streamvlm.types import (
+    AnswerEvent,
+    AnswerFailed,
+    AnswerFinished,
+    Clip,
+    FeedStatus,
+    FinishReason,
+    Gap,
+    Question,
+    Sampling,
+    SourceState,
+)
+from tests.conftest import clip_size, make_clip, make_gap, tiny_vlm
+
+
+@dataclass
+class ListFeed:
+    """A feed whose clips are given by the test."""
+
+    waiting: deque[Clip | Gap] = field(default_factory=deque)
+    is_stopped: bool = False
+
+    def take(self) -> Clip | Gap | None:
+        return self.waiting.popleft() if self.waiting else None
+
+    def status(self) -> FeedStatus:
+        return FeedStatus(state=SourceState.LIVE, clips_waiting=len(self.waiting))
+
+    def stop(self) -> None:
+        self.is_stopped = True
+
+
+def make_engine(**sections: dict[str, Any]) -> StreamEngine:
+    defaults: dict[str, Any] = {"encode": {"max_batch_clips": 4}, "engine": {"max_streams": 3}}
+    return StreamEngine(tiny_vlm("qwen3-vl"), Config.model_validate(defaults | sections))
+
+
+def clips(count: int, stream_id: str = "door", first: int = 0) -> list[Clip]:
+    size = clip_size(tiny_vlm("qwen3-vl"))
+    return [make_clip(i, size=size, stream_id=stream_id) for i in range(first, first + count)]
+
+
+def watch(engine: StreamEngine, stream_id: str = "door", count: int = 0) -> ListFeed:
+    feed = ListFeed(deque(clips(count, stream_id)))
+    engine.add_stream(stream_id, f"test:{stream_id}", feed)
+    return feed
+
+
+def question(number: int = 0, stream_id: str = "door", **sampling: Any) -> Question:
+    return Question(
+        question_id=f"q{number}",
+        stream_id=stream_id,
+        text="What is it?",
+        sampling=Sampling(**{"max_new_tokens": 3, **sampling}),
+    )
+
+
+def settle(engine: StreamEngine, most: int = 500) -> int:
+    for count in range(most):
+        if not engine.step():
+            return count
+    raise AssertionError(f"still busy after {most} steps")
+
+
+def test_clips_come_into_memory_and_questions_are_answered() -> None:
+    engine, events = make_engine(), []
+    watch(engine, count=12)
+    settle(engine)
+    assert engine.get_stream("door").memory.clips_encoded == 12
+    engine.ask(question(), events.append)
+    settle(engine)
+    assert isinstance(events[-1], AnswerFinished)
+    assert events[-1].usage.answer_tokens == 3
+
+
+def test_two_streams_take_turns_and_share_batches() -> None:
+    engine = make_engine()
+    watch(engine, "door", 20)
+    watch(engine, "yard", 2)
+    engine.step()
+    assert engine.get_stream("yard").memory.clips_encoded == 2
+    assert engine.get_stream("door").memory.clips_encoded == 2
+
+
+def test_streams_beyond_a_batch_are_not_starved() -> None:
+    engine = make_engine(encode={"max_batch_clips": 1})
+    for name in ("a", "b", "c"):
+        watch(engine, name, 9)
+    for _ in range(9):
+        engine.step()
+    assert [s.memory.clips_encoded for s in engine.list_streams()] == [3, 3, 3]
+
+
+def test_questions_come_first_but_clips_are_not_starved() -> None:
+    engine = make_engine()
+    feed = watch(engine, count=8)
+    settle(engine)
+    for number in range(40):
+        engine.ask(question(number), lambda event: None)
+    feed.waiting.extend(clips(4, first=8))
+    for _ in range(MAX_ANSWER_STEPS):
+        engine.step()
+    assert len(feed.waiting) == 4
+    engine.step()
+    assert len(feed.waiting) == 0
+
+
+def test_questions_share_the_steps() -> None:
+    engine = make_engine()
+    watch(engine, count=4)
+    settle(engine)
+    seen: list[str] = []
+    for number in range(3):
+        engine.ask(question(number), lambda event: seen.append(event.question_id))
+    for _ in range(6):
+        engine.step()
+    assert seen == ["q0", "q1", "q2"] * 2
+
+
+def test_a_cancelled_question_ends_at_its_next_step() -> None:
+    engine, events = make_engine(), []
+    watch(engine, count=4)
+    settle(engine)
+    engine.ask(question(max_new_tokens=200), events.append)
+    for _ in range(4):
+        engine.step()
+    engine.cancel("q0")
+    engine.step()
+    assert isinstance(events[-1], AnswerFinished)
+    assert events[-1].finish_reason is FinishReason.CANCELLED
+    assert not engine.step()
+
+
+def test_a_broken_listener_ends_its_question_only() -> None:
+    engine, events = make_engine(), []
+    watch(engine, count=4)
+    settle(engine)
+
+    def broken(event: AnswerEvent) -> None:
+        raise RuntimeError("listener")
+
+    engine.ask(question(0), broken)
+    engine.ask(question(1), events.append)
+    settle(engine)
+    assert isinstance(events[-1], AnswerFinished)
+
+
+def test_a_failing_encoder_becomes_a_gap_and_the_stream_goes_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    engine = make_engine()
+    feed = watch(engine, count=2)
+    encode = engine.vlm.encode
+    monkeypatch.setattr(engine.vlm, "encode", lambda *_: 1 / 0)
+    settle(engine)
+    monkeypatch.setattr(engine.vlm, "encode", encode)
+    feed.waiting.extend(clips(3, first=2))
+    settle(engine)
+    memory = engine.get_stream("door").memory
+    assert [gap.reason for gap in memory.gaps] == [ENGINE_FAILED] * 2
+    assert memory.clips_encoded == 3
+
+
+def test_a_gap_is_applied_before_what_comes_behind_it() -> None:
+    engine = make_engine()
+    feed = watch(engine)
+    same = clips(1)[0].pixels
+    same[1] = same[0]
+    feed.waiting.extend([make_clip(0, same), make_gap(1.0, 5.0), make_clip(5, same)])
+    settle(engine)
+    assert engine.get_stream("door").memory.clips_encoded == 2
+
+
+def test_asking_too_early_fails_with_its_own_error() -> None:
+    engine, events = make_engine(), []
+    watch(engine)
+    engine.ask(question(), events.append)
+    settle(engine)
+    assert isinstance(events[-1], AnswerFailed)
+    assert isinstance(events[-1].error, StreamEmptyError)
+
+
+def test_removing_a_stream_stops_its_feed_and_fails_its_waiting_questions() -> None:
+    engine, events = make_engine(), []
+    feed = watch(engine, count=4)
+    settle(engine)
+    engine.ask(question(), events.append)
+    engine.remove_stream("door")
+    settle(engine)
+    assert feed.is_stopped and isinstance(events[-1], AnswerFailed)
+    with pytest.raises(StreamNotFoundError, match="'door'"):
+        engine.get_stream("door")
+
+
+def test_limits_are_errors_that_change_nothing() -> None:
+    engine = make_engine(engine={"max_streams": 2, "max_questions": 1})
+    watch(engine, "a", 2)
+    with pytest.raises(StreamExistsError, match="'a'"):
+        watch(engine, "a")
+    watch(engine, "b")
+    with pytest.raises(CapacityError, match="max_streams"):
+        watch(engine, "c")
+    engine.ask(question(0, "a"), lambda event: None)
+    with pytest.raises(CapacityError, match="max_questions"):
+        engine.ask(question(1, "a"), lambda event: None)
+    assert len(engine.list_streams()) == 2
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"text": "  \n"}, "empty"),
+        ({"text": "x" * 100_000}, "100000 characters; at most 4000"),
+        ({"sampling": Sampling(max_new_tokens=0)}, "max_new_tokens = 0; allowed: 1 to 256"),
+        ({"sampling": Sampling(max_new_tokens=257)}, "257"),
+        ({"sampling": Sampling(temperature=-1)}, "temperature = -1"),
+        ({"sampling": Sampling(temperature=float("nan"))}, "temperature = nan"),
+        ({"sampling": Sampling(top_p=0)}, "top_p = 0"),
+        ({"sampling": Sampling(seed=2**32)}, "seed = 4294967296"),
+    ],
+)
+def test_a_wrong_question_is_refused_and_named(wrong: dict[str, Any], said: str) -> None:
+    engine = make_engine()
+    watch(engine, count=1)
+    asked = Question(**{"question_id": "q", "stream_id": "door", "text": "What?", **wrong})
+    with pytest.raises(QuestionError, match=said):
+        engine.ask(asked, lambda event: None)
+
+
+def test_stopping_fails_what_waits_and_takes_nothing_new() -> None:
+    engine, events = make_engine(), []
+    feed = watch(engine, count=4)
+    engine.ask(question(), events.append)
+    engine.stop()
+    engine.run()
+    assert feed.is_stopped and isinstance(events[-1].error, EngineStoppedError)
+    with pytest.raises(EngineStoppedError):
+        watch(engine, "new")
+
+
+def test_a_budget_below_one_segment_is_refused_at_the_start() -> None:
+    with pytest.raises(ConfigError, match="budget_bytes = 1000 cannot hold one segment"):
+        make_engine(remember={"budget_bytes": 1000})

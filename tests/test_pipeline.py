@@ -1,0 +1,117 @@
+"""One stream's stages in their order: clips in, blocks out."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from streamvlm.pipeline import MAX_GAPS
+from streamvlm.vlm.qwen import QwenVL
+from tests.conftest import clip_size, make_clip, make_gap, tiny_vlm
+from tests.streams import ask, feed, make_pipeline
+
+
+def still(vlm: QwenVL, count: int, first: int = 0) -> list:
+    picture = make_clip(0, size=clip_size(vlm)).pixels
+    picture[1] = picture[0]
+    return [make_clip(i, picture, size=clip_size(vlm)) for i in range(first, first + count)]
+
+
+def test_clips_become_fresh_then_open_then_a_block(vlm: QwenVL) -> None:
+    pipeline = make_pipeline(vlm, fresh_clips=2, segment_clips=3)
+    feed(pipeline, [make_clip(i, size=clip_size(vlm)) for i in range(9)])
+    status = pipeline.status()
+    assert (status.blocks, status.fresh_clips, status.clips_encoded) == (2, 2, 9)
+    assert [block.interval.start.pts_seconds for block in pipeline.memory.blocks] == [0, 3]
+    assert status.remembered is not None
+    assert (status.remembered.start.pts_seconds, status.remembered.end.pts_seconds) == (0, 9)
+    assert status.tokens_seen == status.tokens_kept == 7 * 12
+
+
+def test_fresh_clips_keep_all_their_tokens(vlm: QwenVL) -> None:
+    pipeline = make_pipeline(
+        vlm, {"name": "uniform", "keep_ratio": 0.1}, fresh_clips=2, segment_clips=2
+    )
+    feed(pipeline, [make_clip(i, size=clip_size(vlm)) for i in range(8)])
+    fresh = ask(pipeline, "What?")._started.evidence[-1]
+    assert fresh.num_tokens == 2 * 12
+    assert pipeline.status().tokens_kept == 6 * 1
+
+
+def test_a_still_scene_is_encoded_once_and_time_goes_on(vlm: QwenVL) -> None:
+    pipeline = make_pipeline(vlm, fresh_clips=2, gate_threshold=0.01)
+    feed(pipeline, still(vlm, 30))
+    status = pipeline.status()
+    assert (status.clips_encoded, status.clips_unchanged) == (1, 29)
+    assert status.remembered is not None and status.remembered.end.pts_seconds == 30
+
+
+@pytest.mark.parametrize("fresh_clips", [0, 1])
+@pytest.mark.parametrize("segment_clips", [1, 2])
+def test_time_goes_on_wherever_the_newest_clip_is(fresh_clips: int, segment_clips: int) -> None:
+    vlm = tiny_vlm("qwen3-vl")
+    pipeline = make_pipeline(
+        vlm, fresh_clips=fresh_clips, segment_clips=segment_clips, gate_threshold=0.01
+    )
+    feed(pipeline, still(vlm, 5))
+    remembered = pipeline.status().remembered
+    assert remembered is not None and remembered.end.pts_seconds == 5
+
+
+def test_nothing_is_compared_across_a_gap(vlm: QwenVL) -> None:
+    pipeline = make_pipeline(vlm, {"name": "dtd"}, fresh_clips=1, gate_threshold=0.01)
+    feed(pipeline, still(vlm, 3))
+    pipeline.interrupt(make_gap(3.0, 8.0))
+    feed(pipeline, still(vlm, 3, first=8))
+    feed(pipeline, [make_clip(20 + i, size=clip_size(vlm)) for i in range(3)])
+    before, after = pipeline.memory.blocks[:2]
+    assert (before.interval.end.pts_seconds, after.interval.start.pts_seconds) == (3, 8)
+    assert after.num_visual == 12, "the first clip behind a gap is kept in full"
+    assert [gap.interval.duration_seconds for gap in pipeline.status().gaps] == [5]
+
+
+def test_a_gap_closes_the_segment(vlm: QwenVL) -> None:
+    pipeline = make_pipeline(vlm, segment_clips=4)
+    feed(pipeline, [make_clip(i, size=clip_size(vlm)) for i in range(2)])
+    pipeline.interrupt(make_gap(2.0, 5.0))
+    feed(pipeline, [make_clip(i, size=clip_size(vlm)) for i in range(5, 7)])
+    (block,) = pipeline.memory.blocks
+    assert (block.interval.start.pts_seconds, block.interval.end.pts_seconds) == (0, 2)
+
+
+def test_gaps_are_bounded_and_the_newest_stay(vlm: QwenVL) -> None:
+    pipeline = make_pipeline(vlm)
+    for index in range(3 * MAX_GAPS):
+        pipeline.interrupt(make_gap(index, index + 0.5))
+    gaps = pipeline.status().gaps
+    assert len(gaps) == MAX_GAPS and gaps[-1].interval.start.pts_seconds == 3 * MAX_GAPS - 1
+
+
+def test_a_change_of_size_starts_anew(vlm: QwenVL) -> None:
+    pipeline = make_pipeline(vlm, {"name": "dtd"})
+    feed(pipeline, [make_clip(i, size=clip_size(vlm, 3, 4)) for i in range(2)])
+    feed(pipeline, [make_clip(i, size=clip_size(vlm, 5, 2)) for i in range(2, 4)])
+    assert [block.num_visual for block in pipeline.memory.blocks][2] == 10
+    ask(pipeline, "What?").advance()
+
+
+def test_dtd_keeps_fewer_tokens_of_a_scene_where_one_corner_moves(vlm: QwenVL) -> None:
+    pipeline = make_pipeline(vlm, {"name": "dtd"}, gate_threshold=0.01)
+    clips = still(vlm, 6)
+    noise = np.random.default_rng(1)
+    for clip in clips[1:]:
+        corner = clip.pixels.copy()
+        corner[:, :20, :20] = noise.integers(0, 256, (2, 20, 20, 3))
+        object.__setattr__(clip, "pixels", corner)
+    feed(pipeline, clips)
+    status = pipeline.status()
+    assert status.clips_encoded == 6
+    assert status.tokens_kept < status.tokens_seen / 2
+
+
+def test_a_long_stream_stays_within_the_span_of_positions(vlm: QwenVL) -> None:
+    pipeline = make_pipeline(vlm, policy="keep", max_span=500, local_blocks=3, recall_blocks=4)
+    feed(pipeline, [make_clip(i, size=clip_size(vlm)) for i in range(60)])
+    assert pipeline._cursor.text > 100
+    prompt = ask(pipeline, "What?")._prompt
+    assert int(prompt.inputs.positions.max()) < 700

@@ -8,33 +8,17 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections import deque
-from dataclasses import dataclass, field
-from typing import Protocol
 
 from streamvlm.config import Config
 from streamvlm.encode import Encoder
-from streamvlm.errors import (
-    CapacityError,
-    ConfigError,
-    EngineStoppedError,
-    StreamExistsError,
-    StreamNotFoundError,
-)
+from streamvlm.errors import ConfigError, EngineStoppedError
 from streamvlm.pipeline import StreamPipeline
 from streamvlm.questions import Listener, QuestionQueue
 from streamvlm.reduce import build_reducer
 from streamvlm.respond import Answering
-from streamvlm.types import (
-    Clip,
-    FeedStatus,
-    Gap,
-    MemoryStatus,
-    Question,
-    StreamStatus,
-    VisualTokens,
-)
+from streamvlm.streams import ClipFeed, StreamTable, WatchedStream
+from streamvlm.types import Clip, Gap, Question, StreamStatus, VisualTokens
 from streamvlm.vlm import VLM, load
 
 log = logging.getLogger(__name__)
@@ -47,41 +31,6 @@ ENGINE_FAILED = "ENGINE_FAILED"
 
 MAX_TEXT_TOKENS_PER_CLIP = 32
 """More than any clip layout writes around its visual tokens."""
-
-
-class ClipFeed(Protocol):
-    """Where a stream's clips come from. Thread-safe."""
-
-    def take(self) -> Clip | Gap | None:
-        """The next clip or gap, or None; never blocks."""
-        ...
-
-    def status(self) -> FeedStatus:
-        """How the source is doing."""
-        ...
-
-    def stop(self) -> None:
-        """End the source and free what it holds; may take a moment; may be called twice."""
-        ...
-
-
-@dataclass(slots=True, kw_only=True, eq=False)
-class _Stream:
-    stream_id: str
-    source: str
-    feed: ClipFeed
-    pipeline: StreamPipeline
-    memory: MemoryStatus
-    created_utc_seconds: float = field(default_factory=time.time)
-
-    def status(self) -> StreamStatus:
-        return StreamStatus(
-            stream_id=self.stream_id,
-            source=self.source,
-            created_utc_seconds=self.created_utc_seconds,
-            feed=self.feed.status(),
-            memory=self.memory,
-        )
 
 
 class StreamEngine:
@@ -100,8 +49,7 @@ class StreamEngine:
         self._questions = QuestionQueue(
             config.respond, config.engine.max_questions, self._begin_answer
         )
-        self._lock = threading.Lock()
-        self._streams: dict[str, _Stream] = {}
+        self._streams = StreamTable(config.engine.max_streams)
         self._answer_steps = self._turn = 0
         self._has_work = threading.Event()
         self._is_stopping = False
@@ -130,61 +78,37 @@ class StreamEngine:
 
     def check_room_for(self, stream_id: str) -> None:
         """Raise what `add_stream` would raise now, before anything is opened for it."""
-        with self._lock:
-            self._check_room_for(stream_id)
+        self._streams.check_room_for(stream_id)
 
     def add_stream(self, stream_id: str, source: str, feed: ClipFeed) -> StreamStatus:
         """Watch a feed from now on; `source` is its address without credentials.
 
         Raises StreamExistsError, CapacityError, EngineStoppedError; the caller keeps the feed then.
         """
-        with self._lock:
-            self._check_room_for(stream_id)
-            pipeline = self._build_pipeline()
-            stream = _Stream(
-                stream_id=stream_id,
-                source=source,
-                feed=feed,
-                pipeline=pipeline,
-                memory=pipeline.status(),
-            )
-            self._streams[stream_id] = stream
+        stream = self._streams.add(stream_id, source, feed, self._build_pipeline)
         log.info("stream %s: added, source %s", stream_id, source)
         self.wake()
         return stream.status()
 
     def get_stream(self, stream_id: str) -> StreamStatus:
         """A stream's status. Raises StreamNotFoundError."""
-        return self._stream(stream_id).status()
+        return self._streams.get(stream_id).status()
 
     def get_feed(self, stream_id: str) -> ClipFeed:
         """A stream's feed. Raises StreamNotFoundError."""
-        return self._stream(stream_id).feed
+        return self._streams.get(stream_id).feed
 
     def list_streams(self) -> list[StreamStatus]:
         """All streams, by id."""
-        return [stream.status() for stream in sorted(self._snapshot(), key=lambda s: s.stream_id)]
+        return [stream.status() for stream in self._streams.all()]
 
     def remove_stream(self, stream_id: str) -> None:
         """Stop watching and forget everything; answers that have begun go on.
 
         Raises StreamNotFoundError.
         """
-        with self._lock:
-            stream = self._streams.pop(stream_id, None)
-        if stream is None:
-            raise StreamNotFoundError(f"no stream {stream_id!r}")
-        stream.feed.stop()
+        self._streams.remove(stream_id)
         log.info("stream %s: removed", stream_id)
-
-    def _check_room_for(self, stream_id: str) -> None:
-        most = self._config.engine.max_streams
-        if self._is_stopping:
-            raise EngineStoppedError("the engine is stopping")
-        if stream_id in self._streams:
-            raise StreamExistsError(f"stream {stream_id!r} exists already")
-        if len(self._streams) >= most:
-            raise CapacityError(f"{most} streams are watched, engine.max_streams allows no more")
 
     def _build_pipeline(self) -> StreamPipeline:
         remember, respond = self._config.remember, self._config.respond
@@ -203,23 +127,12 @@ class StreamEngine:
             max_span=remember.max_span,
         )
 
-    def _stream(self, stream_id: str) -> _Stream:
-        with self._lock:
-            stream = self._streams.get(stream_id)
-        if stream is None:
-            raise StreamNotFoundError(f"no stream {stream_id!r}")
-        return stream
-
-    def _snapshot(self) -> list[_Stream]:
-        with self._lock:
-            return list(self._streams.values())
-
     def ask(self, question: Question, listener: Listener) -> None:
         """Queue a question; its events come to `listener`, AnswerFinished or AnswerFailed last.
 
         Raises QuestionError, StreamNotFoundError, CapacityError, EngineStoppedError; no event then.
         """
-        self._stream(question.stream_id)
+        self._streams.get(question.stream_id)
         self._questions.add(question, listener)
         self.wake()
 
@@ -229,7 +142,7 @@ class StreamEngine:
         self.wake()
 
     def _begin_answer(self, question: Question, asked_at: float) -> Answering:
-        return self._stream(question.stream_id).pipeline.ask(question, asked_at)
+        return self._streams.get(question.stream_id).pipeline.ask(question, asked_at)
 
     def step(self) -> bool:
         """Do the most urgent piece of work; False when there is none.
@@ -252,7 +165,7 @@ class StreamEngine:
             self._has_work.clear()
             if self.step():
                 continue
-            for stream in self._snapshot():
+            for stream in self._streams.all():
                 stream.pipeline.memory.check()
             # The timeout only bounds how long a missed wake-up could go unnoticed.
             self._has_work.wait(timeout=1.0)
@@ -264,13 +177,9 @@ class StreamEngine:
 
     def stop(self) -> None:
         """End `run` after its current step, fail what waits, stop all feeds; any thread."""
-        with self._lock:
-            self._is_stopping = True
-            streams = list(self._streams.values())
-            self._streams.clear()
+        self._is_stopping = True
         self.wake()
-        for stream in streams:
-            stream.feed.stop()
+        self._streams.close()
 
     def _watch(self) -> bool:
         """Bring what waits in the feeds into memory, as one batch. False when nothing waits."""
@@ -291,7 +200,7 @@ class StreamEngine:
         return bool(batch)
 
     def _remember(
-        self, stream: _Stream, item: Clip | Gap, tokens: VisualTokens | None, is_lost: bool
+        self, stream: WatchedStream, item: Clip | Gap, tokens: VisualTokens | None, is_lost: bool
     ) -> None:
         """Apply one piece to its stream; what fails becomes a gap, which memory and answers
         know.
@@ -310,15 +219,15 @@ class StreamEngine:
             stream.pipeline.interrupt(Gap(interval=item.interval, reason=ENGINE_FAILED))
         stream.memory = stream.pipeline.status()
 
-    def _take_batch(self) -> list[tuple[_Stream, Clip | Gap]]:
+    def _take_batch(self) -> list[tuple[WatchedStream, Clip | Gap]]:
         """What waits, a piece from each stream in turn, up to one encoder batch.
 
         Nothing of a stream comes behind a gap in one batch: its gate must hear of the gap first.
         """
-        waiting = deque(self._snapshot())
+        waiting = deque(self._streams.all())
         waiting.rotate(-self._turn)
         self._turn = (self._turn + 1) % max(1, len(waiting))
-        batch: list[tuple[_Stream, Clip | Gap]] = []
+        batch: list[tuple[WatchedStream, Clip | Gap]] = []
         while waiting and len(batch) < self._config.encode.max_batch_clips:
             stream = waiting.popleft()
             item = stream.feed.take()

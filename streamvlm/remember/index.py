@@ -32,7 +32,7 @@ class BlockIndex:
 
     def remove(self, block_id: int) -> None:
         """Take a block out; raises KeyError where it is not in."""
-        if not self._index.remove_ids(faiss.IDSelectorBatch([block_id])):
+        if not self._index.remove_ids(faiss.IDSelectorBatch(np.array([block_id]))):
             raise KeyError(block_id)
 
     def search(self, probe: Tensor, num_blocks: int) -> list[tuple[int, float]]:

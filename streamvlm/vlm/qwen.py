@@ -7,8 +7,7 @@ deepstack.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Protocol
@@ -22,6 +21,7 @@ from streamvlm.vlm.base import Context, Prefilled
 from streamvlm.vlm.packed_attention import PACKED_ATTENTION
 from streamvlm.vlm.patches import PatchSpec
 from streamvlm.vlm.positions import Cursor, text_positions
+from streamvlm.vlm.raw_keys import catch
 
 log = logging.getLogger(__name__)
 
@@ -56,8 +56,9 @@ class Family:
     clip_layout: ClipLayout
     moving_axes: tuple[bool, bool, bool]
     raw_key_module: str
-    """Child of the attention module whose output is the raw key; `k` becomes `q` for the raw query.
-    """
+    """Child of the attention module whose output is the raw key."""
+    raw_query_module: str
+    """The same for the raw query."""
     has_deepstack: bool
 
 
@@ -252,15 +253,21 @@ class QwenVL:
     def prefill(self, inputs: InputTokens, context: Context) -> Prefilled:
         """See `VLM.prefill`."""
         assert isinstance(context, _KVContext)
-        with self._raw_keys_and_query() as (keys, query):
+        with catch(
+            [layer.self_attn for layer in self._text_model.layers],
+            key_module=self._family.raw_key_module,
+            query_module=self._family.raw_query_module,
+            index_layer=self._index_layer,
+        ) as caught:
             hidden = self._run(inputs, context)
-        cached = torch.stack([layer.values[0] for layer in context.cache.layers])  # [L,G,past+S,E]
         kv = RawKV(
-            keys=torch.stack([self._split_heads(key, self._groups) for key in keys]),
-            values=cached[:, :, -len(inputs) :].clone(),
+            keys=torch.stack([self._split_heads(key, self._groups) for key in caught.keys]),
+            values=torch.stack(
+                [layer.values[0, :, -len(inputs) :] for layer in context.cache.layers]
+            ),
             positions=inputs.positions.clone(),
         )
-        heads = self._split_heads(query[0], self._heads).float().mean(dim=1)  # [H,E]
+        heads = self._split_heads(caught.queries[0], self._heads).float().mean(dim=1)  # [H,E]
         probe = heads.view(self._groups, -1, self._head_size).mean(dim=1).flatten()
         return Prefilled(kv=kv, logits=self._model.lm_head(hidden[-1]), probe=probe.cpu())
 
@@ -294,35 +301,6 @@ class QwenVL:
         )
         hidden: Tensor = output.last_hidden_state[0]
         return hidden
-
-    @contextmanager
-    def _raw_keys_and_query(self) -> Iterator[tuple[list[Tensor], list[Tensor]]]:
-        """Collect, while the model runs, the raw keys of every layer and the raw query of the index
-        layer.
-        """
-        keys: list[Tensor] = []
-        query: list[Tensor] = []
-
-        def collect(into: list[Tensor]) -> Callable[[Any, Any, Tensor], None]:
-            return lambda _module, _inputs, output: into.append(output)
-
-        name = self._family.raw_key_module
-        attentions = [layer.self_attn for layer in self._text_model.layers]
-        hooks = [
-            getattr(attention, name).register_forward_hook(collect(keys))
-            for attention in attentions
-        ]
-        index_attention = attentions[self._index_layer]
-        hooks.append(
-            getattr(index_attention, name.replace("k", "q", 1)).register_forward_hook(
-                collect(query)
-            )
-        )
-        try:
-            yield keys, query
-        finally:
-            for hook in hooks:
-                hook.remove()
 
     def _split_heads(self, projected: Tensor, num_heads: int) -> Tensor:
         """A projection's output [1,S,heads*E] or [1,S,heads,E] as [heads,S,E]."""

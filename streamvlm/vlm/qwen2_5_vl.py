@@ -36,5 +36,6 @@ QWEN2_5_VL = Family(
     clip_layout=_clip_layout,
     moving_axes=(True, False, False),
     raw_key_module="k_proj",
+    raw_query_module="q_proj",
     has_deepstack=False,
 )

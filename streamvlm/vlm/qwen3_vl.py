@@ -32,5 +32,6 @@ QWEN3_VL = Family(
     clip_layout=_clip_layout,
     moving_axes=(True, True, True),
     raw_key_module="k_norm",
+    raw_query_module="q_norm",
     has_deepstack=True,
 )

@@ -1,0 +1,214 @@
+"""The command line. Exit status: 0 well, 1 an error, told in one line, 2 wrong usage."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+from pydantic import ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+from rich.console import Console
+
+from streamvlm import config, show
+from streamvlm.client import DEFAULT_ADDRESS, Client
+from streamvlm.doctor import examine
+from streamvlm.errors import ConfigError, StreamVLMError
+from streamvlm.types import AnswerFinished, AnswerStarted, AnswerToken, Sampling
+
+app = typer.Typer(
+    help="Ask live cameras questions about now and about hours ago, at constant memory.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+_out, _err = Console(), Console(stderr=True)
+
+
+class Environment(BaseSettings):
+    """What the environment may set: STREAMVLM_ADDRESS, STREAMVLM_LOG_FORMAT."""
+
+    model_config = SettingsConfigDict(env_prefix="STREAMVLM_", frozen=True)
+
+    address: str = DEFAULT_ADDRESS
+    log_format: Literal["text", "json"] = "text"
+
+
+def _environment() -> Environment:
+    try:
+        return Environment()
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = f"STREAMVLM_{first['loc'][0]}".upper()
+        raise ConfigError(f"{name}={first['input']!r}: {first['msg']}") from error
+
+
+Address = Annotated[
+    str | None,
+    typer.Option(
+        metavar="HOST:PORT",
+        help=f"Where the service is; else STREAMVLM_ADDRESS, else {DEFAULT_ADDRESS}.",
+    ),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="JSON on one line, for scripts.")]
+Timeout = Annotated[float, typer.Option("--timeout", min=0.1, help="Seconds to wait at most.")]
+Name = Annotated[str, typer.Argument(help="The stream's name.")]
+
+
+def _client(address: str | None, timeout_seconds: float = 30.0) -> Client:
+    return Client(address or _environment().address, timeout_seconds=timeout_seconds)
+
+
+def _print_json(value: Any) -> None:
+    typer.echo(json.dumps(value))
+
+
+@app.command()
+def serve(
+    config_path: Annotated[
+        Path | None, typer.Option("--config", help="A YAML file; else the built-in defaults.")
+    ] = None,
+    address: Annotated[
+        str | None, typer.Option(metavar="HOST:PORT", help="Where to listen; port 0 finds one.")
+    ] = None,
+    log_format: Annotated[
+        Literal["text", "json"] | None,
+        typer.Option(help="Lines of the log; else STREAMVLM_LOG_FORMAT, else text."),
+    ] = None,
+) -> None:
+    """Run the service until Ctrl-C or SIGTERM."""
+    environment = _environment()
+    settings = config.load(config_path) if config_path else config.Config()
+    # Late: the other commands must not wait for torch.
+    from services import logs, server
+
+    logs.configure(log_format or environment.log_format)
+    server.serve(
+        settings,
+        address or environment.address,
+        on_ready=lambda bound: typer.echo(
+            f"streamvlm is ready on {bound}, model {settings.vlm.checkpoint}"
+        ),
+    )
+
+
+@app.command()
+def add(
+    name: Name,
+    source: Annotated[
+        str, typer.Argument(help="rtsp://..., a file, push:, or synthetic:moving?realtime=1")
+    ],
+    offline_ok: Annotated[
+        bool, typer.Option("--offline-ok", help="Keep a camera that cannot be reached yet.")
+    ] = False,
+    address: Address = None,
+    as_json: AsJson = False,
+    timeout_seconds: Timeout = 30.0,
+) -> None:
+    """Watch a camera or a file from now on."""
+    # The service may run in another folder.
+    source = str(Path(source).absolute()) if Path(source).is_file() else source
+    with _client(address, timeout_seconds) as client, _err.status("opening the source"):
+        status = client.create_stream(name, source, allow_offline=offline_ok)
+    if as_json:
+        _print_json(asdict(status))
+    else:
+        _out.print(f"{status.stream_id}: watching {show.plain(status.source)}", markup=False)
+
+
+@app.command()
+def ask(
+    name: Name,
+    question: Annotated[str, typer.Argument(help="In plain words.")],
+    max_new_tokens: Annotated[int, typer.Option(min=1, help="Longest answer.")] = 128,
+    temperature: Annotated[float, typer.Option(min=0.0, help="0 is the likeliest answer.")] = 0.0,
+    seed: Annotated[int, typer.Option(help="Of the sampling.")] = 0,
+    address: Address = None,
+    as_json: AsJson = False,
+    timeout_seconds: Timeout = 60.0,
+) -> None:
+    """Ask a stream a question: the answer, what it was given from, what it cost."""
+    sampling = Sampling(max_new_tokens=max_new_tokens, temperature=temperature, seed=seed)
+    started, finished, shown = None, None, ""
+    with _client(address, timeout_seconds) as client:
+        for event in client.ask(name, question, sampling):
+            if isinstance(event, AnswerStarted):
+                started = event
+            elif isinstance(event, AnswerFinished):
+                finished = event
+            elif isinstance(event, AnswerToken) and not as_json:
+                shown += event.text
+                typer.echo(show.plain(event.text), nl=False)
+    if started is None or finished is None:
+        raise StreamVLMError("the service ended the answer before its end")
+    if as_json:
+        _print_json({**asdict(started), **asdict(finished)})
+        return
+    # A last character that never became complete.
+    typer.echo(show.plain(finished.text.removeprefix(shown)) + "\n")
+    _out.print(show.evidence(started))
+    _out.print(show.usage(finished.usage), style="dim", highlight=False)
+
+
+@app.command()
+def streams(
+    name: Annotated[str | None, typer.Argument(help="One stream, with everything.")] = None,
+    address: Address = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the streams, or show one."""
+    with _client(address) as client:
+        found = [client.get_stream(name)] if name else client.list_streams()
+    if as_json:
+        values = [asdict(status) for status in found]
+        _print_json(values[0] if name else values)
+    elif name:
+        _out.print(show.stream(found[0]))
+    elif found:
+        _out.print(show.streams(found))
+    else:
+        _err.print("no streams; add one: streamvlm add NAME SOURCE")
+
+
+@app.command()
+def remove(name: Name, address: Address = None) -> None:
+    """Stop watching a stream, and forget all that was seen."""
+    with _client(address) as client:
+        client.delete_stream(name)
+    _out.print(f"{name}: removed", markup=False)
+
+
+@app.command()
+def doctor(
+    config_path: Annotated[
+        Path | None, typer.Option("--config", help="Try the checkpoint that this file names.")
+    ] = None,
+    address: Address = None,
+    as_json: AsJson = False,
+) -> None:
+    """Check whether this machine is fit; the exit status is 1 where it is not."""
+    with _err.status("examining"):
+        checks = list(examine(config_path, address or _environment().address))
+    if as_json:
+        _print_json([asdict(check) for check in checks])
+    else:
+        _out.print(show.checks(checks))
+    if any(check.is_required and not check.is_ok for check in checks):
+        raise typer.Exit(1)
+
+
+def main() -> None:
+    """The program `streamvlm`."""
+    try:
+        app()
+    except StreamVLMError as error:
+        message = " ".join(show.plain(str(error)).split())
+        _err.print(f"error: {message}", markup=False, highlight=False, soft_wrap=True)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

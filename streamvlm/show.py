@@ -1,0 +1,175 @@
+"""How the command line shows things: tables for people. Text from elsewhere is never markup."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+
+from rich.table import Table
+from rich.text import Text
+
+from streamvlm.doctor import Check
+from streamvlm.types import AnswerStarted, Evidence, Interval, StreamStatus, StreamTime, Usage
+
+_GOOD_STATES = ("live", "ended")
+_MEBI = 2**20
+
+
+def streams(statuses: Iterable[StreamStatus]) -> Table:
+    """One row a stream."""
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for name in ("NAME", "STATE", "SOURCE", "REMEMBERS", "MEMORY, MiB", "TOKENS KEPT", "GAPS"):
+        table.add_column(name, overflow="fold")
+    for status in statuses:
+        memory = status.memory
+        table.add_row(
+            Text(status.stream_id),
+            _state(status),
+            Text(status.source),
+            _length(memory.remembered),
+            f"{memory.kv_bytes / _MEBI:.1f} / {memory.budget_bytes / _MEBI:.0f}",
+            _share(memory.tokens_kept, memory.tokens_seen),
+            str(status.feed.gaps_total),
+        )
+    return table
+
+
+def stream(status: StreamStatus) -> Table:
+    """All there is to know about one stream."""
+    feed, memory = status.feed, status.memory
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column(style="bold")
+    table.add_column()
+    rows: list[tuple[str, str | Text]] = [
+        ("name", Text(status.stream_id)),
+        ("source", Text(status.source)),
+        ("state", _state(status)),
+        ("message", Text(feed.message)),
+        ("created", f"{_utc(status.created_utc_seconds)} UTC"),
+        ("last frame", instant(feed.last_frame) if feed.last_frame else "none yet"),
+        ("frames", f"{feed.frames_decoded} decoded, {feed.frames_sampled} sampled"),
+        (
+            "clips",
+            f"{memory.clips_encoded} encoded, {memory.clips_unchanged} unchanged, "
+            f"{feed.clips_dropped} dropped, {feed.clips_waiting} waiting",
+        ),
+        ("tokens", f"{memory.tokens_kept} of {memory.tokens_seen} kept"),
+        ("remembers", interval(memory.remembered) if memory.remembered else "nothing yet"),
+        (
+            "memory",
+            f"{memory.blocks} blocks, {_mebibytes(memory.kv_bytes)} of "
+            f"{_mebibytes(memory.budget_bytes)}; {memory.evicted_blocks} evicted",
+        ),
+        ("reconnects", str(feed.reconnects)),
+        ("gaps", f"{feed.gaps_total}, together {feed.gap_seconds_total:.1f} s"),
+    ]
+    for gap in memory.gaps:
+        rows.append(("", Text(f"{interval(gap.interval)}  {gap.reason}")))
+    for name, value in rows:
+        table.add_row(name, value)
+    return table
+
+
+def evidence(started: AnswerStarted) -> Table:
+    """What an answer was given from, and when the stream was blind."""
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for name in ("FROM", "CAMERA TIME, UTC", "CLOCK", "STREAM SECONDS", "SCORE", "TOKENS"):
+        table.add_column(name)
+    for piece in started.evidence:
+        span = piece.interval
+        table.add_row(
+            _origin(piece),
+            _span(span),
+            span.start.clock.value,
+            f"{span.start.pts_seconds:.1f} - {span.end.pts_seconds:.1f}",
+            "" if piece.score is None else f"{piece.score:.3f}",
+            str(piece.num_tokens),
+        )
+    for gap in started.gaps:
+        span = gap.interval
+        table.add_row(
+            Text(f"blind: {gap.reason}", style="yellow"),
+            _span(span),
+            span.start.clock.value,
+            f"{span.start.pts_seconds:.1f} - {span.end.pts_seconds:.1f}",
+            "",
+            "",
+        )
+    return table
+
+
+def usage(spent: Usage) -> str:
+    """What an answer cost, in a line."""
+    decoding_seconds = spent.total_seconds - spent.time_to_first_token_seconds
+    speed = f", {spent.answer_tokens / decoding_seconds:.0f} tokens/s" if decoding_seconds else ""
+    return (
+        f"first token after {spent.time_to_first_token_seconds * 1000:.0f} ms, "
+        f"{spent.answer_tokens} tokens in {spent.total_seconds:.2f} s{speed}; context: "
+        f"{spent.prompt_tokens} tokens read, {spent.recalled_tokens} recalled"
+    )
+
+
+def checks(found: Iterable[Check]) -> Table:
+    """The findings of the doctor."""
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for name in ("", "CHECK", "FOUND"):
+        table.add_column(name)
+    for check in found:
+        bad = ("fails", "red") if check.is_required else ("absent", "yellow")
+        word, color = ("ok", "green") if check.is_ok else bad
+        table.add_row(Text(word, style=color), check.name, Text(check.detail))
+    return table
+
+
+def plain(text: str) -> str:
+    """Without control characters: what a model or a camera says must not steer the terminal."""
+    return "".join(char for char in text if char.isprintable() or char in "\n\t")
+
+
+def instant(time: StreamTime) -> str:
+    """Camera time and stream time."""
+    return f"{_utc(time.utc_seconds)} UTC ({time.clock.value}), {time.pts_seconds:.1f} s"
+
+
+def interval(span: Interval) -> str:
+    """From when to when, by the camera and in the stream."""
+    seconds = f"{span.start.pts_seconds:.1f} - {span.end.pts_seconds:.1f} s"
+    return f"{_span(span)} UTC ({span.start.clock.value}), {seconds}"
+
+
+def _span(span: Interval) -> str:
+    return f"{_utc(span.start.utc_seconds)} - {_clock(span.end.utc_seconds)}"
+
+
+def _utc(utc_seconds: float) -> str:
+    return f"{datetime.fromtimestamp(utc_seconds, UTC):%Y-%m-%d} {_clock(utc_seconds)}"
+
+
+def _clock(utc_seconds: float) -> str:
+    return f"{datetime.fromtimestamp(utc_seconds, UTC):%H:%M:%S.%f}"[:-5]
+
+
+def _origin(piece: Evidence) -> str:
+    return "recent" if piece.block_id is None else f"block {piece.block_id}"
+
+
+def _state(status: StreamStatus) -> Text:
+    feed = status.feed
+    text = f"{feed.state.value} {feed.reason}".strip()
+    return Text(text, style="green" if feed.state in _GOOD_STATES else "yellow")
+
+
+def _length(span: Interval | None) -> str:
+    if span is None:
+        return "nothing yet"
+    minutes, seconds = divmod(span.duration_seconds, 60)
+    hours, minutes = divmod(int(minutes), 60)
+    return f"{hours}:{minutes:02}:{seconds:04.1f}"
+
+
+def _mebibytes(num_bytes: int) -> str:
+    return f"{num_bytes / _MEBI:.1f} MiB"
+
+
+def _share(part: int, whole: int) -> str:
+    return f"{part} of {whole} ({part / whole:.0%})" if whole else "0"

@@ -1,0 +1,129 @@
+"""The streams that an engine watches: a bounded table that any thread may use."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from streamvlm.errors import (
+    CapacityError,
+    EngineStoppedError,
+    StreamExistsError,
+    StreamNotFoundError,
+)
+from streamvlm.pipeline import StreamPipeline
+from streamvlm.types import Clip, FeedStatus, Gap, MemoryStatus, StreamStatus
+
+
+class ClipFeed(Protocol):
+    """Where a stream's clips come from. Thread-safe."""
+
+    def take(self) -> Clip | Gap | None:
+        """The next clip or gap, or None; never blocks."""
+        ...
+
+    def status(self) -> FeedStatus:
+        """How the source is doing."""
+        ...
+
+    def stop(self) -> None:
+        """End the source and free what it holds; may take a moment; may be called twice."""
+        ...
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class WatchedStream:
+    """One stream. The pipeline belongs to the engine's thread, which replaces `memory`."""
+
+    stream_id: str
+    source: str
+    """Its address without credentials."""
+    feed: ClipFeed
+    pipeline: StreamPipeline
+    memory: MemoryStatus
+    created_utc_seconds: float = field(default_factory=time.time)
+
+    def status(self) -> StreamStatus:
+        """As a listing shows it; any thread."""
+        return StreamStatus(
+            stream_id=self.stream_id,
+            source=self.source,
+            created_utc_seconds=self.created_utc_seconds,
+            feed=self.feed.status(),
+            memory=self.memory,
+        )
+
+
+class StreamTable:
+    """At most `max_streams` streams by their id."""
+
+    def __init__(self, max_streams: int) -> None:
+        self._max_streams = max_streams
+        self._lock = threading.Lock()
+        self._streams: dict[str, WatchedStream] = {}
+        self._is_closed = False
+
+    def check_room_for(self, stream_id: str) -> None:
+        """Raise what `add` would raise: StreamExistsError, CapacityError, EngineStoppedError."""
+        with self._lock:
+            self._check_room_for(stream_id)
+
+    def add(
+        self, stream_id: str, source: str, feed: ClipFeed, build: Callable[[], StreamPipeline]
+    ) -> WatchedStream:
+        """Watch a feed with the pipeline that `build` makes. Raises as `check_room_for`."""
+        with self._lock:
+            self._check_room_for(stream_id)
+            pipeline = build()
+            stream = WatchedStream(
+                stream_id=stream_id,
+                source=source,
+                feed=feed,
+                pipeline=pipeline,
+                memory=pipeline.status(),
+            )
+            self._streams[stream_id] = stream
+        return stream
+
+    def get(self, stream_id: str) -> WatchedStream:
+        """The stream with this id. Raises StreamNotFoundError."""
+        with self._lock:
+            stream = self._streams.get(stream_id)
+        if stream is None:
+            raise StreamNotFoundError(f"no stream {stream_id!r}")
+        return stream
+
+    def all(self) -> list[WatchedStream]:
+        """Those of now, by id."""
+        with self._lock:
+            return [self._streams[stream_id] for stream_id in sorted(self._streams)]
+
+    def remove(self, stream_id: str) -> None:
+        """Take a stream out and stop its feed. Raises StreamNotFoundError."""
+        with self._lock:
+            stream = self._streams.pop(stream_id, None)
+        if stream is None:
+            raise StreamNotFoundError(f"no stream {stream_id!r}")
+        stream.feed.stop()
+
+    def close(self) -> None:
+        """Take all streams out, stop their feeds, and take no more."""
+        with self._lock:
+            self._is_closed = True
+            streams = list(self._streams.values())
+            self._streams.clear()
+        for stream in streams:
+            stream.feed.stop()
+
+    def _check_room_for(self, stream_id: str) -> None:
+        if self._is_closed:
+            raise EngineStoppedError("the engine is stopping")
+        if stream_id in self._streams:
+            raise StreamExistsError(f"stream {stream_id!r} exists already")
+        if len(self._streams) >= self._max_streams:
+            raise CapacityError(
+                f"{self._max_streams} streams are watched, engine.max_streams allows no more"
+            )

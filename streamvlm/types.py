@@ -52,7 +52,8 @@ class ClockSource(StrEnum):
     CLIENT = "client"
     """Stated by whoever pushed the frame."""
     FILE = "file"
-    """Creation time written in the file, plus the presentation time."""
+    """When a file began (creation time in it, or else the day of its last change), plus the
+    presentation time."""
     ARRIVAL = "arrival"
     """The clock of this machine when the frame arrived."""
 
@@ -160,7 +161,8 @@ class Gap:
 
     interval: Interval
     reason: str
-    """A reason of `errors.SourceError`, such as "SOURCE_UNREACHABLE"."""
+    """A reason of `errors.SourceError`, such as "SOURCE_UNREACHABLE"; or "ENGINE_LATE" and
+    "ENGINE_FAILED" where pictures came but were not taken in."""
 
 
 class SourceState(StrEnum):

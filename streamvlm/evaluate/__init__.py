@@ -1,0 +1,1 @@
+"""How good, how fast, how robust: a test camera, measurements, the demo. No service needs it."""

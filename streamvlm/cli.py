@@ -55,7 +55,7 @@ Address = Annotated[
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="JSON on one line, for scripts.")]
 Timeout = Annotated[float, typer.Option("--timeout", min=0.1, help="Seconds to wait at most.")]
-Name = Annotated[str, typer.Argument(help="The stream's name.")]
+Name = Annotated[str, typer.Argument(metavar="NAME", help="The stream's name.")]
 
 
 def _client(address: str | None, timeout_seconds: float = 30.0) -> Client:
@@ -99,7 +99,10 @@ def serve(
 def add(
     name: Name,
     source: Annotated[
-        str, typer.Argument(help="rtsp://..., a file, push:, or synthetic:moving?realtime=1")
+        str,
+        typer.Argument(
+            metavar="SOURCE", help="rtsp://..., a file, push:, or synthetic:moving?realtime=1"
+        ),
     ],
     offline_ok: Annotated[
         bool, typer.Option("--offline-ok", help="Keep a camera that cannot be reached yet.")
@@ -122,7 +125,7 @@ def add(
 @app.command()
 def ask(
     name: Name,
-    question: Annotated[str, typer.Argument(help="In plain words.")],
+    question: Annotated[str, typer.Argument(metavar="QUESTION", help="In plain words.")],
     max_new_tokens: Annotated[int, typer.Option(min=1, help="Longest answer.")] = 128,
     temperature: Annotated[float, typer.Option(min=0.0, help="0 is the likeliest answer.")] = 0.0,
     seed: Annotated[int, typer.Option(help="Of the sampling.")] = 0,
@@ -155,7 +158,9 @@ def ask(
 
 @app.command()
 def streams(
-    name: Annotated[str | None, typer.Argument(help="One stream, with everything.")] = None,
+    name: Annotated[
+        str | None, typer.Argument(metavar="NAME", help="One stream, with everything.")
+    ] = None,
     address: Address = None,
     as_json: AsJson = False,
 ) -> None:

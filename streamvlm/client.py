@@ -11,7 +11,12 @@ from typing import Self
 import grpc
 from grpc_status import rpc_status
 
-from streamvlm.errors import DeadlineExceededError, ServiceUnreachableError, StreamVLMError
+from streamvlm.errors import (
+    DeadlineExceededError,
+    FrameError,
+    ServiceUnreachableError,
+    StreamVLMError,
+)
 from streamvlm.types import Question, Sampling, StreamStatus
 from streamvlm.wire.answers import GivenEvent, event_from_proto, question_to_proto
 from streamvlm.wire.failures import error_from_proto
@@ -20,6 +25,8 @@ from streamvlm.wire.status import stream_from_proto
 from streamvlm.wire.v1 import stream_service_pb2 as pb
 from streamvlm.wire.v1.query_service_pb2_grpc import QueryServiceStub
 from streamvlm.wire.v1.stream_service_pb2_grpc import StreamServiceStub
+
+__all__ = ["DEFAULT_ADDRESS", "Client", "GivenEvent", "PushAck", "PushedFrame"]
 
 DEFAULT_ADDRESS = "127.0.0.1:50051"
 
@@ -120,21 +127,24 @@ class Client:
         """Give a push stream its frames; one acknowledgement for each, in their order.
 
         A frame is taken from `frames` only when the service has room for it, on another thread: a
-        live producer gives its newest then. Go on iterating, or the frames stop.
+        live producer gives its newest then. Go on iterating, or the frames stop. What `frames`
+        raises is raised here, after the acknowledgements; FrameError for a frame beyond 16 MiB.
         """
-        window = _Window()
+        sending = _Sending(stream_id, frames)
         with self._errors():
-            call = self._streams.PushFrames(_push_requests(stream_id, frames, window))
+            call = self._streams.PushFrames(sending.requests())
             try:
                 for response in call:
                     if response.HasField("opened"):
-                        window.open(response.opened.window_frames)
+                        sending.allow(response.opened.window_frames)
                     else:
-                        window.open(1)
+                        sending.allow(1)
                         yield ack_from_proto(response.ack)
             finally:
-                window.close()
+                sending.close()
                 call.cancel()
+        if sending.failure is not None:
+            raise sending.failure
 
     @contextmanager
     def _errors(self) -> Iterator[None]:
@@ -158,42 +168,53 @@ class Client:
         return StreamVLMError(f"{self._address}: {code.name}: {details}")
 
 
-class _Window:
-    """Frames that may be sent now; shared by the thread that sends and the one that receives."""
+class _Sending:
+    """One call's frames on their way; shared by the thread that sends and the one that receives."""
 
-    def __init__(self) -> None:
+    def __init__(self, stream_id: str, frames: Iterable[PushedFrame]) -> None:
+        self.failure: Exception | None = None
+        """What the producer of the frames raised."""
+        self._stream_id, self._frames = stream_id, iter(frames)
         self._has_changed = threading.Condition()
-        self._free = 0
+        self._allowed = 0
         self._is_closed = False
 
-    def open(self, frames: int) -> None:
-        """Room for this many more."""
+    def allow(self, num_frames: int) -> None:
+        """The service has room for this many more."""
         with self._has_changed:
-            self._free += frames
+            self._allowed += num_frames
             self._has_changed.notify_all()
 
     def close(self) -> None:
-        """The call is over: nobody needs to wait any more."""
+        """The call is over: nothing more is sent."""
         with self._has_changed:
             self._is_closed = True
             self._has_changed.notify_all()
 
-    def take(self) -> bool:
-        """Wait for room for one frame and take it; False when the call is over."""
+    def requests(self) -> Iterator[pb.PushFramesRequest]:
+        """The messages of the call, each when there is room for it."""
+        yield pb.PushFramesRequest(open=pb.PushFramesOpen(stream_id=self._stream_id))
+        while self._wait_for_room() and (request := self._next()):
+            yield request
+
+    def _wait_for_room(self) -> bool:
         with self._has_changed:
-            self._has_changed.wait_for(lambda: self._free or self._is_closed)
-            self._free -= 1
+            self._has_changed.wait_for(lambda: self._allowed or self._is_closed)
+            self._allowed -= 1
             return not self._is_closed
 
-
-def _push_requests(
-    stream_id: str, frames: Iterable[PushedFrame], window: _Window
-) -> Iterator[pb.PushFramesRequest]:
-    yield pb.PushFramesRequest(open=pb.PushFramesOpen(stream_id=stream_id))
-    remaining = iter(frames)
-    while window.take():
+    def _next(self) -> pb.PushFramesRequest | None:
         try:
-            frame = next(remaining)
-        except StopIteration:
-            return
-        yield pb.PushFramesRequest(frame=frame_to_proto(frame))
+            frame = next(self._frames, None)
+            if frame is None:
+                return None
+            request = pb.PushFramesRequest(frame=frame_to_proto(frame))
+            if request.ByteSize() > _MAX_MESSAGE_BYTES:
+                raise FrameError(
+                    f"a frame of {len(frame.image)} bytes; at most 16 MiB can be pushed at once"
+                )
+            return request
+        except Exception as error:
+            # On the thread of gRPC, which would tell the caller nothing but "exception iterating".
+            self.failure = error
+            return None

@@ -36,8 +36,8 @@ class CaptureConfig(Section):
     open_timeout_seconds: PositiveSeconds = 10.0
     """A live source must give its first picture within this time."""
     read_timeout_seconds: PositiveSeconds = 5.0
-    """A live source that is silent for longer is reconnected; detection takes up to twice as long.
-    """
+    """A live source that is silent for longer is reconnected, and so is one that sends less than a
+    frame in this time; detection takes up to twice as long."""
 
 
 class EncodeConfig(Section):

@@ -76,25 +76,10 @@ def evidence(started: AnswerStarted) -> Table:
     for name in ("FROM", "CAMERA TIME, UTC", "CLOCK", "STREAM SECONDS", "SCORE", "TOKENS"):
         table.add_column(name)
     for piece in started.evidence:
-        span = piece.interval
-        table.add_row(
-            _origin(piece),
-            _span(span),
-            span.start.clock.value,
-            f"{span.start.pts_seconds:.1f} - {span.end.pts_seconds:.1f}",
-            "" if piece.score is None else f"{piece.score:.3f}",
-            str(piece.num_tokens),
-        )
+        score = "" if piece.score is None else f"{piece.score:.3f}"
+        table.add_row(_origin(piece), *_when(piece.interval), score, str(piece.num_tokens))
     for gap in started.gaps:
-        span = gap.interval
-        table.add_row(
-            Text(f"blind: {gap.reason}", style="yellow"),
-            _span(span),
-            span.start.clock.value,
-            f"{span.start.pts_seconds:.1f} - {span.end.pts_seconds:.1f}",
-            "",
-            "",
-        )
+        table.add_row(Text(f"blind: {gap.reason}", style="yellow"), *_when(gap.interval), "", "")
     return table
 
 
@@ -135,6 +120,12 @@ def interval(span: Interval) -> str:
     """From when to when, by the camera and in the stream."""
     seconds = f"{span.start.pts_seconds:.1f} - {span.end.pts_seconds:.1f} s"
     return f"{_span(span)} UTC ({span.start.clock.value}), {seconds}"
+
+
+def _when(span: Interval) -> tuple[str, str, str]:
+    """Camera time, its clock, stream time."""
+    seconds = f"{span.start.pts_seconds:.1f} - {span.end.pts_seconds:.1f}"
+    return _span(span), span.start.clock.value, seconds
 
 
 def _span(span: Interval) -> str:

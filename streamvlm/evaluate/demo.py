@@ -10,26 +10,19 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
-from rich.table import Table
 
+from streamvlm import show
 from streamvlm.client import Client
 from streamvlm.errors import EngineStoppedError, ServiceUnreachableError, StreamVLMError
 from streamvlm.evaluate.rtsp_camera import RtspCamera
-from streamvlm.types import (
-    AnswerFinished,
-    AnswerStarted,
-    AnswerToken,
-    Evidence,
-    Sampling,
-    StreamStatus,
-    Usage,
-)
+from streamvlm.types import AnswerFinished, AnswerStarted, AnswerToken, Sampling, StreamStatus
 
 STREAM_ID = "demo"
 SEEN_SECONDS = 20.0
@@ -62,28 +55,34 @@ def _demo() -> None:
             console.print(f"service  {address}")
             client.create_stream(STREAM_ID, camera.url)
             _watch(client)
-            usages = [_ask(client, question) for question in QUESTIONS]
-            _numbers(client.get_stream(STREAM_ID), usages)
+            for question in QUESTIONS:
+                _ask(client, question)
+            console.print("\n", show.stream(client.get_stream(STREAM_ID)))
             client.delete_stream(STREAM_ID)
     console.print("\nEverything is stopped.")
 
 
 @contextmanager
 def _service() -> Iterator[str]:
-    """`streamvlm serve` on a free port, ended at the end."""
+    """`streamvlm serve` on a free port, ended at the end; its log is shown where it fails."""
     address = f"127.0.0.1:{_free_port()}"
     command = [sys.executable, "-m", "streamvlm.cli", "serve", "--address", address]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    try:
-        _wait_for(process, address)
-        yield address
-    finally:
-        process.send_signal(signal.SIGTERM)
+    with tempfile.TemporaryFile() as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log)
         try:
-            process.wait(20)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+            _wait_for(process, address)
+            yield address
+        except (StreamVLMError, RuntimeError, TimeoutError):
+            log.seek(0)
+            sys.stderr.write(log.read().decode(errors="replace"))
+            raise
+        finally:
+            process.send_signal(signal.SIGTERM)
+            try:
+                process.wait(20)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
 
 
 def _free_port() -> int:
@@ -125,54 +124,16 @@ def _seen_seconds(status: StreamStatus) -> float:
     return remembered.duration_seconds if remembered else 0.0
 
 
-def _ask(client: Client, question: str) -> Usage:
-    """Print a question, its answer as it comes, and its evidence."""
+def _ask(client: Client, question: str) -> None:
+    """Print a question, its answer as it comes, what it was given from and what it cost."""
     console.print(f"\n[bold]> {question}[/]")
-    evidence: tuple[Evidence, ...] = ()
     for event in client.ask(STREAM_ID, question, Sampling(max_new_tokens=24)):
         if isinstance(event, AnswerStarted):
-            evidence = event.evidence
+            started = event
         elif isinstance(event, AnswerToken):
-            console.print(event.text, end="", markup=False, style="cyan", soft_wrap=True)
+            console.print(show.plain(event.text), end="", markup=False, style="cyan")
         elif isinstance(event, AnswerFinished):
-            console.print()
-            _show_evidence(evidence)
-            return event.usage
-    raise RuntimeError("the answer has no end")
-
-
-def _show_evidence(evidence: tuple[Evidence, ...]) -> None:
-    table = Table(title="given from", title_justify="left", box=None, pad_edge=False)
-    for column in ("stream seconds", "camera time (UTC)", "clock", "score", "tokens"):
-        table.add_column(column, justify="right")
-    for piece in evidence:
-        start, end = piece.interval.start, piece.interval.end
-        table.add_row(
-            f"{start.pts_seconds:.1f} - {end.pts_seconds:.1f}",
-            time.strftime("%H:%M:%S", time.gmtime(start.utc_seconds)),
-            start.clock.value,
-            "in full" if piece.score is None else f"{piece.score:.2f}",
-            str(piece.num_tokens),
-        )
-    console.print(table)
-
-
-def _numbers(status: StreamStatus, usages: list[Usage]) -> None:
-    memory, feed = status.memory, status.feed
-    table = Table(title="\nnumbers", title_justify="left", box=None, show_header=False)
-    table.add_row("frames decoded / sampled", f"{feed.frames_decoded} / {feed.frames_sampled}")
-    table.add_row("clips dropped", str(feed.clips_dropped))
-    table.add_row("clips encoded / unchanged", f"{memory.clips_encoded} / {memory.clips_unchanged}")
-    table.add_row("visual tokens seen / kept", f"{memory.tokens_seen} / {memory.tokens_kept}")
-    table.add_row("memory", f"{memory.kv_bytes:,} of {memory.budget_bytes:,} bytes")
-    for number, usage in enumerate(usages, 1):
-        first = 1000 * usage.time_to_first_token_seconds
-        table.add_row(
-            f"question {number}",
-            f"{first:.0f} ms to the first token, {usage.recalled_tokens} tokens recalled, "
-            f"{usage.prompt_tokens} prefilled",
-        )
-    console.print(table)
+            console.print("\n", show.evidence(started), show.usage(event.usage), sep="\n")
 
 
 if __name__ == "__main__":

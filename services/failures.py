@@ -1,0 +1,99 @@
+"""Every failure of a call in one place: which status it has, what is told, what is logged."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeAlias
+
+import grpc
+from grpc_status import rpc_status
+
+from streamvlm import errors
+from streamvlm.errors import StreamVLMError
+from streamvlm.wire.failures import error_to_proto
+
+logger = logging.getLogger(__name__)
+
+STATUS_CODES: dict[type[StreamVLMError], grpc.StatusCode] = {
+    errors.StreamVLMError: grpc.StatusCode.INTERNAL,
+    errors.InvalidInputError: grpc.StatusCode.INVALID_ARGUMENT,
+    errors.ConfigError: grpc.StatusCode.INVALID_ARGUMENT,
+    errors.QuestionError: grpc.StatusCode.INVALID_ARGUMENT,
+    errors.FrameError: grpc.StatusCode.INVALID_ARGUMENT,
+    errors.StreamNotFoundError: grpc.StatusCode.NOT_FOUND,
+    errors.StreamExistsError: grpc.StatusCode.ALREADY_EXISTS,
+    errors.StreamEmptyError: grpc.StatusCode.FAILED_PRECONDITION,
+    errors.CapacityError: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    errors.EngineStoppedError: grpc.StatusCode.UNAVAILABLE,
+    errors.CheckpointError: grpc.StatusCode.FAILED_PRECONDITION,
+    errors.AddressInUseError: grpc.StatusCode.FAILED_PRECONDITION,
+    errors.ServiceUnreachableError: grpc.StatusCode.UNAVAILABLE,
+    errors.DeadlineExceededError: grpc.StatusCode.DEADLINE_EXCEEDED,
+    errors.SourceError: grpc.StatusCode.FAILED_PRECONDITION,
+    errors.SourceAddressError: grpc.StatusCode.INVALID_ARGUMENT,
+    errors.SourceUnreachableError: grpc.StatusCode.FAILED_PRECONDITION,
+    errors.SourceAuthError: grpc.StatusCode.FAILED_PRECONDITION,
+    errors.SourceNotFoundError: grpc.StatusCode.FAILED_PRECONDITION,
+    errors.SourceFormatError: grpc.StatusCode.FAILED_PRECONDITION,
+    errors.SourceStalledError: grpc.StatusCode.FAILED_PRECONDITION,
+    errors.SourceLostError: grpc.StatusCode.FAILED_PRECONDITION,
+}
+"""The status of every error; a test proves that none is missing."""
+
+_OURS = "/streamvlm."
+
+_Context = grpc.aio.ServicerContext[Any, Any]
+_Behavior = Callable[[Any, _Context], Awaitable[Any]]
+_Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any] | None"
+
+
+class FailureMapper(grpc.aio.ServerInterceptor):
+    """Ends our calls with the status of what their handlers raise.
+
+    Works on handlers that are coroutines, so those of streams write and do not yield.
+    """
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[_Handler]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> _Handler:
+        """The handler of this call, guarded."""
+        handler = await continuation(handler_call_details)
+        if handler is None or not handler_call_details.method.startswith(_OURS):
+            return handler
+        guarded = {
+            kind: _guarded(behavior, handler_call_details.method)
+            for kind in ("unary_unary", "unary_stream", "stream_unary", "stream_stream")
+            if (behavior := getattr(handler, kind, None)) is not None
+        }
+        # The handlers that grpc makes are named tuples, which its types do not say.
+        replaced: _Handler = handler._replace(**guarded)  # type: ignore[attr-defined]
+        return replaced
+
+
+def _guarded(behavior: _Behavior, method: str) -> _Behavior:
+    async def call(request: Any, context: _Context) -> Any:
+        try:
+            return await behavior(request, context)
+        except (asyncio.CancelledError, grpc.aio.AbortError):
+            raise
+        except Exception as error:
+            await _abort(error, method, getattr(request, "stream_id", ""), context)
+
+    return call
+
+
+async def _abort(error: Exception, method: str, stream_id: str, context: _Context) -> None:
+    if isinstance(error, StreamVLMError):
+        logger.info("stream %s: %s refused: %s: %s", stream_id, method, error.reason, error)
+    else:
+        # A traceback is for our log; its text could hold anything, so none of it is told.
+        logger.error("stream %s: %s failed", stream_id, method, exc_info=error)
+        error = StreamVLMError("internal error; the log of the service has the details")
+    code = STATUS_CODES[type(error)]
+    metadata = {"stream_id": stream_id} if stream_id else {}
+    status = error_to_proto(error, code.value[0], metadata)
+    await context.abort_with_status(rpc_status.to_status(status))

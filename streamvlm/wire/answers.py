@@ -1,0 +1,142 @@
+"""Questions and answers on the wire. A failed answer travels as the status of its call."""
+
+from __future__ import annotations
+
+from streamvlm.errors import InvalidInputError
+from streamvlm.types import (
+    AnswerFinished,
+    AnswerStarted,
+    AnswerToken,
+    Evidence,
+    FinishReason,
+    Question,
+    Sampling,
+    Usage,
+)
+from streamvlm.wire.times import (
+    duration_from_proto,
+    duration_to_proto,
+    gap_from_proto,
+    gap_to_proto,
+    interval_from_proto,
+    interval_to_proto,
+    member_from_proto,
+)
+from streamvlm.wire.v1 import query_service_pb2 as pb
+
+GivenEvent = AnswerStarted | AnswerToken | AnswerFinished
+"""An event of an answer that is being given."""
+
+
+def question_to_proto(question: Question) -> pb.AskRequest:
+    """What a user asks; the id is the service's to give."""
+    sampling = question.sampling
+    return pb.AskRequest(
+        stream_id=question.stream_id,
+        question=question.text,
+        sampling=pb.Sampling(
+            max_new_tokens=sampling.max_new_tokens,
+            temperature=sampling.temperature,
+            top_p=sampling.top_p,
+            seed=sampling.seed,
+        ),
+    )
+
+
+def question_from_proto(message: pb.AskRequest, question_id: str) -> Question:
+    """What a user asks; settings that are not set have their defaults."""
+    stated = {field.name: value for field, value in message.sampling.ListFields()}
+    return Question(
+        question_id=question_id,
+        stream_id=message.stream_id,
+        text=message.question,
+        sampling=Sampling(**stated),
+    )
+
+
+def evidence_to_proto(evidence: Evidence) -> pb.Evidence:
+    """What an answer is given from."""
+    return pb.Evidence(
+        interval=interval_to_proto(evidence.interval),
+        score=evidence.score,
+        block_id=evidence.block_id,
+        num_tokens=evidence.num_tokens,
+    )
+
+
+def evidence_from_proto(message: pb.Evidence) -> Evidence:
+    """What an answer is given from."""
+    return Evidence(
+        interval=interval_from_proto(message.interval),
+        score=message.score if message.HasField("score") else None,
+        block_id=message.block_id if message.HasField("block_id") else None,
+        num_tokens=message.num_tokens,
+    )
+
+
+def usage_to_proto(usage: Usage) -> pb.Usage:
+    """What an answer cost."""
+    return pb.Usage(
+        prompt_tokens=usage.prompt_tokens,
+        recalled_tokens=usage.recalled_tokens,
+        answer_tokens=usage.answer_tokens,
+        time_to_first_token=duration_to_proto(usage.time_to_first_token_seconds),
+        total=duration_to_proto(usage.total_seconds),
+    )
+
+
+def usage_from_proto(message: pb.Usage) -> Usage:
+    """What an answer cost."""
+    return Usage(
+        prompt_tokens=message.prompt_tokens,
+        recalled_tokens=message.recalled_tokens,
+        answer_tokens=message.answer_tokens,
+        time_to_first_token_seconds=duration_from_proto(message.time_to_first_token),
+        total_seconds=duration_from_proto(message.total),
+    )
+
+
+def event_to_proto(event: GivenEvent) -> pb.AskResponse:
+    """One event of an answer."""
+    response = pb.AskResponse(question_id=event.question_id)
+    if isinstance(event, AnswerStarted):
+        response.started.evidence.extend(map(evidence_to_proto, event.evidence))
+        response.started.gaps.extend(map(gap_to_proto, event.gaps))
+        # An answer from nothing is a start all the same.
+        response.started.SetInParent()
+    elif isinstance(event, AnswerToken):
+        response.token.CopyFrom(pb.AnswerToken(text=event.text, token_id=event.token_id))
+    else:
+        reason = f"FINISH_REASON_{event.finish_reason.name}"
+        response.finished.CopyFrom(
+            pb.AnswerFinished(
+                text=event.text, finish_reason=reason, usage=usage_to_proto(event.usage)
+            )
+        )
+    return response
+
+
+def event_from_proto(message: pb.AskResponse) -> GivenEvent:
+    """One event of an answer."""
+    question_id = message.question_id
+    match message.WhichOneof("event"):
+        case "started":
+            return AnswerStarted(
+                question_id=question_id,
+                evidence=tuple(map(evidence_from_proto, message.started.evidence)),
+                gaps=tuple(map(gap_from_proto, message.started.gaps)),
+            )
+        case "token":
+            token = message.token
+            return AnswerToken(question_id=question_id, text=token.text, token_id=token.token_id)
+        case "finished":
+            finished = message.finished
+            name = pb.FinishReason.Name(finished.finish_reason)
+            return AnswerFinished(
+                question_id=question_id,
+                text=finished.text,
+                finish_reason=member_from_proto(FinishReason, "FINISH_REASON_", name),
+                usage=usage_from_proto(finished.usage),
+            )
+        case _:
+            raise InvalidInputError("an event of an unknown kind; is the service newer?")

@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from services.requests import RequestMemory
+from streamvlm.errors import InvalidInputError, SourceUnreachableError
+from streamvlm.wire.v1.stream_service_pb2 import CreateStreamRequest, CreateStreamResponse
+
+REQUEST = CreateStreamRequest(stream_id="door", source="push:", request_id="1")
+
+
+class Work:
+    """Counts how often it is done; ends when told to."""
+
+    def __init__(self) -> None:
+        self.num_done = 0
+        self.may_end = asyncio.Event()
+        self.error: Exception | None = None
+
+    async def __call__(self) -> CreateStreamResponse:
+        await self.may_end.wait()
+        self.num_done += 1
+        if self.error:
+            raise self.error
+        return CreateStreamResponse()
+
+
+async def test_a_repeated_request_is_carried_out_once() -> None:
+    memory, work = RequestMemory[CreateStreamResponse](), Work()
+    both = [asyncio.create_task(memory.once("1", REQUEST, work)) for _ in range(2)]
+    work.may_end.set()
+    first, second = await asyncio.gather(*both)
+    assert await memory.once("1", REQUEST, work) is first is second
+    assert work.num_done == 1
+
+
+async def test_without_an_id_each_request_is_new() -> None:
+    memory, work = RequestMemory[CreateStreamResponse](), Work()
+    work.may_end.set()
+    await memory.once("", REQUEST, work)
+    await memory.once("", REQUEST, work)
+    assert work.num_done == 2
+
+
+async def test_an_id_belongs_to_one_request() -> None:
+    memory, work = RequestMemory[CreateStreamResponse](), Work()
+    work.may_end.set()
+    await memory.once("1", REQUEST, work)
+    other = CreateStreamRequest(stream_id="hall", source="push:", request_id="1")
+    with pytest.raises(InvalidInputError, match="'1' came with another request"):
+        await memory.once("1", other, work)
+
+
+async def test_a_failure_is_not_remembered() -> None:
+    memory, work = RequestMemory[CreateStreamResponse](), Work()
+    work.may_end.set()
+    work.error = SourceUnreachableError("nobody")
+    with pytest.raises(SourceUnreachableError):
+        await memory.once("1", REQUEST, work)
+    work.error = None
+    await memory.once("1", REQUEST, work)
+    assert work.num_done == 2
+
+
+async def test_work_goes_on_when_its_caller_goes_away() -> None:
+    memory, work = RequestMemory[CreateStreamResponse](), Work()
+    impatient = asyncio.create_task(memory.once("1", REQUEST, work))
+    await asyncio.sleep(0)
+    impatient.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await impatient
+    work.may_end.set()
+    await memory.once("1", REQUEST, work)
+    assert work.num_done == 1
+
+
+async def test_only_the_newest_are_remembered() -> None:
+    memory, work = RequestMemory[CreateStreamResponse](most=2), Work()
+    work.may_end.set()
+    for request_id in ("1", "2", "3", "1"):
+        await memory.once(request_id, REQUEST, work)
+    assert work.num_done == 4

@@ -1,0 +1,238 @@
+from __future__ import annotations
+
+import json
+import os
+import selectors
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from streamvlm import cli
+from tests.services.serving import Serving, until
+
+ROOT = Path(__file__).parents[1]
+STILL = "synthetic:still?seconds=4&height=96&width=128"
+NOBODY = "127.0.0.1:1"
+TINY = (
+    "encode: {max_pixels: 12288}\n"
+    "vlm: {checkpoint: 'random:qwen3-vl-tiny', dtype: float32, device: cpu}\n"
+)
+
+
+class Ended(NamedTuple):
+    """How a command ended."""
+
+    status: int
+    out: str
+    err: str
+
+
+Run = Callable[..., Ended]
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """The program, in this process."""
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def run(*arguments: str) -> Ended:
+        monkeypatch.setattr(sys, "argv", ["streamvlm", *arguments])
+        with pytest.raises(SystemExit) as raised:
+            cli.main()
+        status = raised.value.code
+        return Ended(status if isinstance(status, int) else 0, *capsys.readouterr())
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def serving() -> Iterator[Serving]:
+    with Serving() as serving:
+        yield serving
+
+
+@pytest.fixture
+def here(serving: Serving, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setenv("STREAMVLM_ADDRESS", serving.address)
+    return serving.address
+
+
+def program(*arguments: str, **environment: str) -> subprocess.Popen[str]:
+    """The program, in a process of its own."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "streamvlm.cli", *arguments],
+        cwd=ROOT,
+        env={**os.environ, **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def first_line(process: subprocess.Popen[str]) -> str:
+    assert process.stdout is not None
+    with selectors.DefaultSelector() as selector:
+        selector.register(process.stdout, selectors.EVENT_READ)
+        return process.stdout.readline() if selector.select(60) else ""
+
+
+def add_and_see(run: Run, source: str) -> Ended:
+    """Add a stream `door`; it has shown something then."""
+    added = run("add", "door", source, "--json")
+    until(
+        lambda: json.loads(run("streams", "door", "--json").out)["memory"]["remembered"] is not None
+    )
+    return added
+
+
+def test_a_stream_from_add_to_remove(run: Run, here: str) -> None:
+    assert run("add", "door", STILL).out == f"door: watching {STILL}\n"
+    listed = run("streams")
+    assert listed.status == 0 and "door" in listed.out and "STATE" in listed.out
+    assert "remembers" in run("streams", "door").out
+    assert run("remove", "door") == Ended(0, "door: removed\n", "")
+    assert "no streams" in run("streams").err
+
+
+def test_an_answer_is_words_then_evidence_then_numbers(run: Run, here: str) -> None:
+    add_and_see(run, "synthetic:moving?seconds=4&height=96&width=128")
+    answer = run("ask", "door", "what was that?", "--max-new-tokens", "8")
+    run("remove", "door")
+    assert answer.status == 0
+    words, evidence, numbers = (
+        answer.out.index(mark) for mark in ("\n", "CAMERA TIME, UTC", "first token after")
+    )
+    assert words < evidence < numbers
+    assert "2026-01-01 00:00:00.0" in answer.out and "0.0 - " in answer.out
+
+
+def test_scripts_read_json(run: Run, here: str) -> None:
+    assert json.loads(add_and_see(run, STILL).out)["stream_id"] == "door"
+    assert json.loads(run("streams", "--json").out)[0]["feed"]["state"] in ("live", "ended")
+    assert json.loads(run("streams", "door", "--json").out)["memory"]["budget_bytes"] > 0
+    answer = json.loads(run("ask", "door", "what?", "--json", "--max-new-tokens", "4").out)
+    run("remove", "door")
+    assert answer["evidence"][0]["interval"]["start"]["clock"] == "file"
+    assert answer["usage"]["answer_tokens"] <= 4
+
+
+def test_a_relative_file_is_that_of_the_caller(
+    run: Run, here: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "clip.mp4").write_bytes(b"no video")
+    monkeypatch.chdir(tmp_path)
+    assert str(tmp_path / "clip.mp4") in run("add", "clip", "clip.mp4").err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["streams"], f"no streamvlm service answers on {NOBODY}"),
+        (["ask", "door", "what?"], f"no streamvlm service answers on {NOBODY}"),
+        (["serve", "--config", "nowhere.yaml"], "cannot read config nowhere.yaml"),
+    ],
+)
+def test_an_error_is_one_line_and_status_1(
+    run: Run, monkeypatch: pytest.MonkeyPatch, arguments: list[str], message: str
+) -> None:
+    monkeypatch.setenv("STREAMVLM_ADDRESS", NOBODY)
+    ended = run(*arguments)
+    assert (ended.status, ended.out) == (1, "")
+    assert ended.err.startswith(f"error: {message}") and ended.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["ask", "door"], ["dance"], ["streams", "--colour"], ["ask", "a", "b", "--temperature", "x"]],
+)
+def test_wrong_usage_is_status_2(run: Run, arguments: list[str]) -> None:
+    ended = run(*arguments)
+    assert ended.status == 2 and "Traceback" not in ended.err and ended.err
+
+
+def test_a_refusal_of_the_service_is_one_line(run: Run, here: str) -> None:
+    for arguments, message in (
+        (["ask", "nowhere", "what?"], "no stream 'nowhere'"),
+        (["add", "Door!", "push:"], "'Door!' cannot be a stream id"),
+        (["add", "cam", "rtsp://me:hunter2@127.0.0.1:1/x"], "rtsp://127.0.0.1:1/x"),
+    ):
+        ended = run(*arguments)
+        assert ended.status == 1 and ended.err.startswith(f"error: {message}")
+        assert ended.err.count("\n") == 1 and "hunter2" not in ended.err
+
+
+def test_an_unknown_config_key_is_named(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "typo.yaml"
+    path.write_text("capture: {fsp: 2}\n")
+    ended = run("serve", "--config", str(path))
+    assert ended.status == 1 and "unknown key 'capture.fsp'; allowed here: fps" in ended.err
+
+
+def test_a_wrong_environment_is_named(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STREAMVLM_LOG_FORMAT", "xml")
+    ended = run("serve")
+    assert ended.status == 1 and ended.err.startswith("error: STREAMVLM_LOG_FORMAT='xml'")
+
+
+def test_a_port_in_use_is_one_line(here: str) -> None:
+    with program("serve", "--address", here) as process:
+        out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (1, "")
+    assert err == f"error: another process listens on {here}\n"
+
+
+def test_the_doctor_finds_this_machine_fit(run: Run, here: str) -> None:
+    ended = run("doctor", "--json")
+    checks = {check["name"]: check for check in json.loads(ended.out)}
+    assert ended.status == 0
+    assert {"Python", "torch", "libavformat", "faiss", "checkpoint"} <= checks.keys()
+    assert checks["service"]["is_ok"] and here in checks["service"]["detail"]
+
+
+def test_the_doctor_fails_where_something_needed_is_missing(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "lost.yaml"
+    path.write_text("vlm: {checkpoint: /no/such/model}\n")
+    ended = run("doctor", "--config", str(path), "--address", NOBODY)
+    assert ended.status == 1
+    assert "/no/such/model" in ended.out and f"answers on {NOBODY}" in ended.out
+
+
+@pytest.mark.parametrize("arguments", [["add", "a", "push:"], ["ask", "a", "b"], ["streams"]])
+def test_what_only_talks_to_the_service_does_not_load_torch(arguments: list[str]) -> None:
+    code = (
+        "import sys; from streamvlm import cli\n"
+        "try: cli.main()\n"
+        "except SystemExit as end: assert end.code == 1\n"
+        "print(sorted({'torch', 'transformers', 'av', 'numpy'} & sys.modules.keys()))\n"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", code, *arguments, "--address", NOBODY],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert ended.stdout == "[]\n", ended.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_the_service_says_when_it_is_ready_and_stops_when_told(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    path = tmp_path / "tiny.yaml"
+    path.write_text(TINY)
+    arguments = ("serve", "--config", str(path), "--address", "127.0.0.1:0")
+    with program(*arguments, STREAMVLM_LOG_FORMAT="json") as process:
+        ready = first_line(process)
+        process.send_signal(number)
+        out, err = process.communicate(timeout=30)
+    assert ready.startswith("streamvlm is ready on 127.0.0.1:"), err
+    assert (process.returncode, out) == (0, "")
+    events = [json.loads(line)["event"] for line in err.splitlines()]
+    assert events[0].startswith("serving on") and events[-1].startswith("stopping")

@@ -1,0 +1,226 @@
+"""What goes over the wire comes back as it was."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from streamvlm.errors import FrameError, InvalidInputError, SourceAuthError, StreamVLMError
+from streamvlm.types import (
+    AnswerFinished,
+    AnswerStarted,
+    AnswerToken,
+    ClockSource,
+    Evidence,
+    FeedStatus,
+    FinishReason,
+    Gap,
+    Interval,
+    MemoryStatus,
+    Question,
+    Sampling,
+    SourceState,
+    StreamStatus,
+    StreamTime,
+    Usage,
+)
+from streamvlm.wire import answers, failures, frames, status, times
+from streamvlm.wire.v1 import query_service_pb2, stream_service_pb2, time_pb2
+
+# A busy machine may take its time.
+calm = settings(deadline=None)
+
+counts = st.integers(0, 2**62)
+texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
+durations = st.integers(0, 10**12).map(lambda nanos: nanos / 10**9)
+instants = st.builds(
+    StreamTime,
+    pts_seconds=st.floats(0, 1e9),
+    # Of our days: in 1970 doubles tell apart less than a nanosecond.
+    utc_seconds=st.floats(1e9, 4e9),
+    clock=st.sampled_from(ClockSource),
+    clock_error_seconds=durations,
+)
+intervals = st.tuples(instants, instants).map(
+    lambda pair: Interval(
+        start=min(pair, key=lambda time: time.pts_seconds),
+        end=max(pair, key=lambda time: time.pts_seconds),
+    )
+)
+gaps = st.builds(Gap, interval=intervals, reason=texts)
+feeds = st.builds(
+    FeedStatus,
+    state=st.sampled_from(SourceState),
+    reason=texts,
+    message=texts,
+    frames_decoded=counts,
+    frames_sampled=counts,
+    clips_dropped=counts,
+    reconnects=counts,
+    gaps_total=counts,
+    gap_seconds_total=st.floats(0, 1e9),
+    clips_waiting=counts,
+    last_frame=st.none() | instants,
+)
+memories = st.builds(
+    MemoryStatus,
+    **{
+        name: counts
+        for name in MemoryStatus.__dataclass_fields__
+        if name not in ("remembered", "gaps")
+    },
+    remembered=st.none() | intervals,
+    gaps=st.lists(gaps, max_size=3).map(tuple),
+)
+evidences = st.builds(
+    Evidence,
+    interval=intervals,
+    score=st.none() | st.floats(-1e6, 1e6),
+    block_id=st.none() | counts,
+    num_tokens=counts,
+)
+events = st.one_of(
+    st.builds(
+        AnswerStarted,
+        question_id=texts,
+        evidence=st.lists(evidences, max_size=3).map(tuple),
+        gaps=st.lists(gaps, max_size=3).map(tuple),
+    ),
+    st.builds(AnswerToken, question_id=texts, text=texts, token_id=counts),
+    st.builds(
+        AnswerFinished,
+        question_id=texts,
+        text=texts,
+        finish_reason=st.sampled_from(FinishReason),
+        usage=st.builds(
+            Usage,
+            prompt_tokens=counts,
+            recalled_tokens=counts,
+            answer_tokens=counts,
+            time_to_first_token_seconds=durations,
+            total_seconds=durations,
+        ),
+    ),
+)
+questions = st.builds(
+    Question,
+    question_id=st.just("q1"),
+    stream_id=texts,
+    text=texts,
+    sampling=st.builds(
+        Sampling,
+        max_new_tokens=st.integers(-5, 2**31 - 1),
+        temperature=st.floats(0, 10),
+        top_p=st.floats(0, 1),
+        seed=st.integers(-(2**63), 2**63 - 1),
+    ),
+)
+pushed_frames = st.builds(
+    frames.PushedFrame,
+    image=st.binary(max_size=20),
+    encoding=st.sampled_from(["jpeg", "png", "rgb24"]),
+    height=st.none() | st.integers(1, 2**31),
+    width=st.none() | st.integers(1, 2**31),
+    utc_seconds=st.none() | st.floats(1e9, 4e9),
+    sequence=counts,
+)
+
+
+@calm
+@given(instants)
+def test_instants_come_back(time: StreamTime) -> None:
+    assert times.instant_from_proto(times.instant_to_proto(time)) == time
+
+
+@calm
+@given(st.floats(-6e10, 2e11))
+def test_timestamps_are_within_half_a_nanosecond(utc_seconds: float) -> None:
+    message = times.timestamp_to_proto(utc_seconds)
+    assert 0 <= message.nanos < 10**9
+    assert times.timestamp_from_proto(message) == pytest.approx(utc_seconds, abs=1e-9)
+
+
+@calm
+@given(
+    st.builds(
+        StreamStatus,
+        stream_id=texts,
+        source=texts,
+        created_utc_seconds=st.floats(1e9, 4e9),
+        feed=feeds,
+        memory=memories,
+    )
+)
+def test_streams_come_back(stream: StreamStatus) -> None:
+    assert status.stream_from_proto(status.stream_to_proto(stream)) == stream
+
+
+@calm
+@given(questions)
+def test_questions_come_back(question: Question) -> None:
+    assert answers.question_from_proto(answers.question_to_proto(question), "q1") == question
+
+
+@calm
+@given(events)
+def test_events_come_back(event: answers.GivenEvent) -> None:
+    assert answers.event_from_proto(answers.event_to_proto(event)) == event
+
+
+@calm
+@given(pushed_frames)
+def test_pushed_frames_come_back(frame: frames.PushedFrame) -> None:
+    assert frames.frame_from_proto(frames.frame_to_proto(frame)) == frame
+
+
+def test_acknowledgements_come_back() -> None:
+    ack = frames.PushAck(
+        last_sequence=7, is_sampled=False, frames_refused=2, clips_dropped=1, error=FrameError("x")
+    )
+    back = frames.ack_from_proto(frames.ack_to_proto(ack))
+    assert (back.last_sequence, back.is_sampled, back.frames_refused, back.clips_dropped) == (
+        7,
+        False,
+        2,
+        1,
+    )
+    assert isinstance(back.error, FrameError) and str(back.error) == "x"
+
+
+@pytest.mark.parametrize(
+    "kind", sorted(failures.all_errors(), key=str), ids=lambda kind: kind.__name__
+)
+def test_errors_come_back(kind: type[StreamVLMError]) -> None:
+    back = failures.error_from_proto(failures.error_to_proto(kind("what happened"), 3, {}))
+    assert type(back) is kind and str(back) == "what happened"
+
+
+def test_every_error_has_a_reason_of_its_own() -> None:
+    reasons = [kind.reason for kind in failures.all_errors()]
+    assert len(set(reasons)) == len(reasons)
+
+
+def test_an_unknown_reason_is_an_error_all_the_same() -> None:
+    message = failures.error_to_proto(SourceAuthError("from the future"), 9, {})
+    text = message.SerializeToString().replace(b"SOURCE_AUTH_FAILED", b"SOURCE_AUTH_EXPIRE")
+    back = failures.error_from_proto(type(message).FromString(text))
+    assert type(back) is StreamVLMError and str(back) == "from the future"
+
+
+def test_settings_that_are_not_set_have_their_defaults() -> None:
+    request = query_service_pb2.AskRequest(stream_id="door", question="what?")
+    assert answers.question_from_proto(request, "q1").sampling == Sampling()
+
+
+def test_what_is_wrong_on_the_wire_is_named() -> None:
+    with pytest.raises(InvalidInputError, match="CLOCK_SOURCE_UNSPECIFIED is not allowed"):
+        times.instant_from_proto(time_pb2.Instant())
+    with pytest.raises(InvalidInputError, match="unknown kind"):
+        answers.event_from_proto(query_service_pb2.AskResponse())
+    frame = stream_service_pb2.PushedFrame(encoding=stream_service_pb2.FRAME_ENCODING_JPEG)
+    frame.capture_time.nanos = -1
+    with pytest.raises(FrameError, match="nanos = -1"):
+        frames.frame_from_proto(frame)
+    with pytest.raises(FrameError, match="encoding 0"):
+        frames.frame_from_proto(stream_service_pb2.PushedFrame())

@@ -135,7 +135,7 @@ def ask(
 ) -> None:
     """Ask a stream a question: the answer, what it was given from, what it cost."""
     sampling = Sampling(max_new_tokens=max_new_tokens, temperature=temperature, seed=seed)
-    started, finished, shown = None, None, ""
+    started, finished = None, None
     with _client(address, timeout_seconds) as client:
         for event in client.ask(name, question, sampling):
             if isinstance(event, AnswerStarted):
@@ -143,15 +143,13 @@ def ask(
             elif isinstance(event, AnswerFinished):
                 finished = event
             elif isinstance(event, AnswerToken) and not as_json:
-                shown += event.text
                 typer.echo(show.plain(event.text), nl=False)
     if started is None or finished is None:
         raise StreamVLMError("the service ended the answer before its end")
     if as_json:
         _print_json({**asdict(started), **asdict(finished)})
         return
-    # A last character that never became complete.
-    typer.echo(show.plain(finished.text.removeprefix(shown)) + "\n")
+    typer.echo("\n")
     _out.print(show.evidence(started))
     _out.print(show.usage(finished.usage), style="dim", highlight=False)
 

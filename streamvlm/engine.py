@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
+from collections.abc import Sequence
 
 from streamvlm.config import Config
 from streamvlm.encode import Encoder
@@ -142,7 +143,15 @@ class StreamEngine:
         self.wake()
 
     def _begin_answer(self, question: Question, asked_at: float) -> Answering:
-        return self._streams.get(question.stream_id).pipeline.ask(question, asked_at)
+        """An answer from all that the stream's source had given when the question's turn came."""
+        stream = self._streams.get(question.stream_id)
+        # Bounded by the feed's own bound: a source that is faster than the engine cannot hold up
+        # the question for ever.
+        most = self._config.capture.queue_clips // self._config.encode.max_batch_clips + 1
+        for _ in range(most):
+            if not self._watch([stream]):
+                break
+        return stream.pipeline.ask(question, asked_at)
 
     def step(self) -> bool:
         """Do the most urgent piece of work; False when there is none.
@@ -155,7 +164,7 @@ class StreamEngine:
             self._questions.advance()
             return True
         self._answer_steps = 0
-        return self._watch() or len(self._questions) > 0
+        return self._watch(self._streams.all()) or len(self._questions) > 0
 
     def run(self) -> None:
         """Step until `stop`. Whenever nothing is left to do, the books of all memories are
@@ -181,9 +190,9 @@ class StreamEngine:
         self.wake()
         self._streams.close()
 
-    def _watch(self) -> bool:
+    def _watch(self, streams: Sequence[WatchedStream]) -> bool:
         """Bring what waits in the feeds into memory, as one batch. False when nothing waits."""
-        batch = self._take_batch()
+        batch = self._take_batch(streams)
         new = [
             item for stream, item in batch if isinstance(item, Clip) and stream.pipeline.admit(item)
         ]
@@ -219,12 +228,14 @@ class StreamEngine:
             stream.pipeline.interrupt(Gap(interval=item.interval, reason=ENGINE_FAILED))
         stream.memory = stream.pipeline.status()
 
-    def _take_batch(self) -> list[tuple[WatchedStream, Clip | Gap]]:
+    def _take_batch(
+        self, streams: Sequence[WatchedStream]
+    ) -> list[tuple[WatchedStream, Clip | Gap]]:
         """What waits, a piece from each stream in turn, up to one encoder batch.
 
         Nothing of a stream comes behind a gap in one batch: its gate must hear of the gap first.
         """
-        waiting = deque(self._streams.all())
+        waiting = deque(streams)
         waiting.rotate(-self._turn)
         self._turn = (self._turn + 1) % max(1, len(waiting))
         batch: list[tuple[WatchedStream, Clip | Gap]] = []

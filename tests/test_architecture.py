@@ -32,7 +32,10 @@ def test_every_command_of_the_readme_is_one_of_the_command_line() -> None:
     text = (ROOT / "README.md").read_text()
     named = set(re.findall(r"streamvlm (serve|add|ask|streams|remove|doctor)\b", text))
     shown = subprocess.run(
-        [sys.executable, "-m", "streamvlm.cli", "--help"], capture_output=True, text=True, check=True
+        [sys.executable, "-m", "streamvlm.cli", "--help"],
+        capture_output=True,
+        text=True,
+        check=True,
     ).stdout
     assert named and all(re.search(rf"\b{command}\b", shown) for command in named)
 

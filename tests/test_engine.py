@@ -23,6 +23,7 @@ from streamvlm.types import (
     AnswerEvent,
     AnswerFailed,
     AnswerFinished,
+    AnswerStarted,
     Clip,
     FeedStatus,
     FinishReason,
@@ -118,12 +119,34 @@ def test_questions_come_first_but_clips_are_not_starved() -> None:
     settle(engine)
     for number in range(40):
         engine.ask(question(number), lambda event: None)
+    for _ in range(40):
+        engine.step()
     feed.waiting.extend(clips(4, first=8))
     for _ in range(MAX_ANSWER_STEPS):
         engine.step()
     assert len(feed.waiting) == 4
     engine.step()
     assert len(feed.waiting) == 0
+
+
+def test_a_question_sees_the_clips_that_waited_when_its_turn_came() -> None:
+    engine, events = make_engine(capture={"queue_clips": 16}), []
+    feed = watch(engine, count=10)
+    other = watch(engine, "yard", 10)
+    engine.ask(question(), events.append)
+    engine.step()
+    assert (len(feed.waiting), len(other.waiting)) == (0, 10)
+    assert isinstance(events[0], AnswerStarted)
+    assert events[0].evidence[-1].interval.end.pts_seconds == 10
+
+
+def test_a_question_does_not_wait_for_ever_for_a_fast_source() -> None:
+    engine, events = make_engine(capture={"queue_clips": 8}), []
+    feed = watch(engine, count=100)
+    engine.ask(question(), events.append)
+    engine.step()
+    assert isinstance(events[0], AnswerStarted)
+    assert len(feed.waiting) == 100 - 3 * 4
 
 
 def test_questions_share_the_steps() -> None:

@@ -6,6 +6,7 @@ Started by `process`. Loads neither torch nor anything of the engine.
 from __future__ import annotations
 
 import logging
+import logging.handlers
 import os
 import signal
 import sys
@@ -51,7 +52,20 @@ class Progress:
     frames_sampled: int
 
 
-Message = Clip | Gap | SourceReport | Progress
+Message = Clip | Gap | SourceReport | Progress | logging.LogRecord
+
+
+class _ToParent(logging.handlers.QueueHandler):
+    """Log lines go to the parent, which has one format and one place for them."""
+
+    def __init__(self, connection: Connection) -> None:
+        super().__init__(queue=None)  # type: ignore[arg-type]
+        self._connection = connection
+
+    def enqueue(self, record: logging.LogRecord) -> None:
+        """Send a record that `prepare` has made fit to travel."""
+        with suppress(OSError):
+            self._connection.send(record)
 
 
 def open_source(job: DecoderJob) -> FrameSource:
@@ -132,9 +146,7 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     connection = Connection(int(sys.argv[1]))
     job: DecoderJob = connection.recv()
-    logging.basicConfig(
-        level=job.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
+    logging.basicConfig(level=job.log_level, handlers=[_ToParent(connection)])
     # A broken pipe is the parent's death, or its way to stop us: there is nobody left to tell.
     with suppress(BrokenPipeError, ConnectionResetError):
         _run(job, connection)

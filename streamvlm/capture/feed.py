@@ -13,14 +13,13 @@ from streamvlm.capture.backoff import Backoff
 from streamvlm.capture.clock import Resume
 from streamvlm.capture.decoder import STOP_SECONDS, DecoderJob, Message, Progress
 from streamvlm.capture.process import DecoderProcess
-from streamvlm.capture.standing import Standing
+from streamvlm.capture.standing import OVER, Standing
 from streamvlm.capture.waiting import WaitingClips
 from streamvlm.errors import SourceError, SourceLostError
 from streamvlm.types import Clip, FeedStatus, Gap, GridRule, SourceReport, SourceState
 
 logger = logging.getLogger(__name__)
 
-_OVER = (SourceState.ENDED, SourceState.FAILED)
 _LEAST_SILENCE_SECONDS = 10.0
 _FILE_SILENCE_SECONDS = 60.0
 """Opening a long file reads all of it once."""
@@ -106,6 +105,7 @@ class Feed:
         with self._decoder_lock:
             if self._decoder is not None:
                 self._decoder.ask_to_stop()
+        self._standing.end()
         if not self._thread.is_alive():
             return
         self._thread.join(STOP_SECONDS)
@@ -147,7 +147,7 @@ class Feed:
             while self._is_live or self._waiting.wait_for_room():
                 message = decoder.receive(self._silence_seconds)
                 self._accept(message)
-                if isinstance(message, SourceReport) and message.state in _OVER:
+                if isinstance(message, SourceReport) and message.state in OVER:
                     return None
             return None
         except SourceError as error:
@@ -160,6 +160,8 @@ class Feed:
     def _accept(self, message: Message) -> None:
         if isinstance(message, SourceReport):
             self._note(message)
+        elif isinstance(message, logging.LogRecord):
+            logging.getLogger(message.name).handle(message)
         elif isinstance(message, Progress):
             self._standing.advance(message.frames_decoded, message.frames_sampled)
         else:
@@ -170,11 +172,10 @@ class Feed:
 
     def _note(self, report: SourceReport) -> None:
         level = logging.WARNING if report.reason else logging.INFO
-        logger.log(
-            level, "stream %s is %s %s", self._job.stream_id, report.state.value, report.message
-        )
+        said = f"{report.state.value}: {report.message}" if report.message else report.state.value
+        logger.log(level, "stream %s is %s", self._job.stream_id, said)
         self._standing.report(report)
-        if report.state in _OVER:
+        if report.state in OVER:
             self._wake()
 
     def _note_clip(self, clip: Clip) -> None:

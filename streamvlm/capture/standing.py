@@ -10,6 +10,10 @@ from streamvlm.errors import SourceUnreachableError
 from streamvlm.types import FeedStatus, SourceReport, SourceState, StreamTime
 
 
+OVER = (SourceState.ENDED, SourceState.FAILED)
+"""States that a source does not leave."""
+
+
 class Standing:
     """Takes reports and progress; answers `status` and `wait_until_live` from any thread."""
 
@@ -50,6 +54,11 @@ class Standing:
             elif report.reason and self._first_failure is None:
                 self._first_failure = report
             self._has_changed.notify_all()
+
+    def end(self) -> None:
+        """The feed was stopped; whoever waits need not wait any more."""
+        if self._report.state not in OVER:
+            self.report(SourceReport(state=SourceState.ENDED))
 
     def wait_until_live(self, timeout_seconds: float) -> None:
         """Return once live or ended. Raises the first failure; SourceUnreachableError when late."""

@@ -68,14 +68,13 @@ class Answering:
         token_id = choose(self._logits, self.question.sampling, self._generator)
         self._first_token_at = self._first_token_at or time.monotonic()
         if token_id in self._vlm.stop_token_ids:
-            return [self.finish(FinishReason.STOP)]
+            rest = self._new_text(is_last=True)
+            told = [self._token(token_id, rest)] if rest else []
+            return [*told, self.finish(FinishReason.STOP)]
         self._token_ids.append(token_id)
-        events: list[AnswerEvent] = [
-            AnswerToken(
-                question_id=self.question.question_id, text=self._new_text(), token_id=token_id
-            )
-        ]
-        if len(self._token_ids) >= self.question.sampling.max_new_tokens:
+        is_last = len(self._token_ids) >= self.question.sampling.max_new_tokens
+        events: list[AnswerEvent] = [self._token(token_id, self._new_text(is_last=is_last))]
+        if is_last:
             return [*events, self.finish(FinishReason.LENGTH)]
         self._logits = self._vlm.decode(token_id, self._position, self._context)
         self._position += 1
@@ -97,10 +96,13 @@ class Answering:
             ),
         )
 
-    def _new_text(self) -> str:
-        """What the newest token adds; held back while a character is incomplete."""
+    def _token(self, token_id: int, text: str) -> AnswerToken:
+        return AnswerToken(question_id=self.question.question_id, text=text, token_id=token_id)
+
+    def _new_text(self, *, is_last: bool) -> str:
+        """What was not told yet; held back while a character is incomplete and may become whole."""
         text = self._vlm.text_of(self._token_ids)
-        if text.endswith(_INCOMPLETE):
+        if text.endswith(_INCOMPLETE) and not is_last:
             return ""
         new = text[len(self._text) :]
         self._text = text

@@ -93,7 +93,7 @@ def decode_milliseconds(video: Path, vlm: QwenVL) -> float:
 def stage_milliseconds(vlm: QwenVL, repeats: int) -> dict[str, Any]:
     """One clip through preprocessing, tower, reducer and prefill; figures are for one clip."""
     device, clips = vlm.device, [noise_clip(i) for i in range(8)]
-    encoder = Encoder(tower=vlm, max_batch_clips=8, device=device)
+    encoder = Encoder(tower=vlm, max_batch_clips=8)
     pixels = torch.from_numpy(clips[0].pixels[None])
     tokens = encoder.encode(clips)
     reducer = build_reducer({"name": "dtd"})
@@ -145,7 +145,7 @@ def watched_pipeline(vlm: QwenVL, num_clips: int) -> StreamPipeline:
         policy="keep",
         max_span=10**9,
     )
-    encoder = Encoder(tower=vlm, max_batch_clips=1, device=vlm.device)
+    encoder = Encoder(tower=vlm, max_batch_clips=1)
     for index in range(num_clips):
         clip = noise_clip(index)
         pipeline.admit(clip)
@@ -186,7 +186,7 @@ def plain_first_token(vlm: QwenVL, clips: list[Clip]) -> None:
         attention_mask=torch.ones_like(ids).to(vlm.device),
         mm_token_type_ids=((ids == model.config.video_token_id).int() * 2).to(vlm.device),
         pixel_values_videos=patches.to(vlm.dtype),
-        video_grid_thw=torch.tensor([[len(clips), *grid[1:]]], device=vlm.device),
+        video_grid_thw=torch.tensor([[len(clips), *grid[1:]]]),
         max_new_tokens=1,
         do_sample=False,
         **extra,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -82,6 +83,10 @@ def serve(
     """Run the service until Ctrl-C or SIGTERM."""
     environment = _environment()
     settings = config.load(config_path) if config_path else config.Config()
+    # Before torch is loaded: OpenMP threads that spin are several times slower on a busy machine,
+    # and a hub must not be called unless somebody wants it.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
     # Late: the other commands must not wait for torch.
     from services import logs, server
 

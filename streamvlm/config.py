@@ -97,6 +97,8 @@ class EngineConfig(Section):
 
     max_streams: Positive = 16
     """Streams at a time; one more is refused."""
+    max_answers: Positive = 8
+    """Answers being given at a time; each holds a copy of the keys and values that it recalled."""
     max_questions: Positive = 64
     """Questions waiting or being answered; one more is refused."""
 

@@ -14,21 +14,19 @@ from collections.abc import Sequence
 from streamvlm.config import Config
 from streamvlm.encode import Encoder
 from streamvlm.errors import ConfigError, EngineStoppedError
-from streamvlm.pipeline import StreamPipeline
+from streamvlm.pipeline import ENGINE_FAILED, StreamPipeline
 from streamvlm.questions import Listener, QuestionQueue
 from streamvlm.reduce import build_reducer
 from streamvlm.respond import Answering
 from streamvlm.streams import ClipFeed, StreamTable, WatchedStream
 from streamvlm.types import Clip, Gap, Question, StreamStatus, VisualTokens
 from streamvlm.vlm import VLM, load
+from streamvlm.vlm.base import DEVICE_LOST
 
 log = logging.getLogger(__name__)
 
 MAX_ANSWER_STEPS = 8
 """Answer steps in a row while clips wait: many questions must not blind the streams."""
-
-ENGINE_FAILED = "ENGINE_FAILED"
-"""Reason of a gap where pictures came but could not be taken in."""
 
 MAX_TEXT_TOKENS_PER_CLIP = 32
 """More than any clip layout writes around its visual tokens."""
@@ -41,14 +39,15 @@ class StreamEngine:
         """Raises ConfigError where a segment cannot fit into a stream's memory."""
         self.vlm, self._config = vlm, config
         self._reducer = build_reducer(config.reduce)
-        self._encoder = Encoder(
-            tower=vlm, max_batch_clips=config.encode.max_batch_clips, device=vlm.device
-        )
+        self._encoder = Encoder(tower=vlm, max_batch_clips=config.encode.max_batch_clips)
         prefix, self._first_cursor = vlm.lay_out_prefix()
         self._sinks = vlm.prefill(prefix, vlm.open_context([])).kv
         self._check_budget()
         self._questions = QuestionQueue(
-            config.respond, config.engine.max_questions, self._begin_answer
+            config.respond,
+            config.engine.max_questions,
+            config.engine.max_answers,
+            self._begin_answer,
         )
         self._streams = StreamTable(config.engine.max_streams)
         self._answer_steps = self._turn = 0
@@ -57,7 +56,11 @@ class StreamEngine:
 
     @classmethod
     def from_config(cls, config: Config) -> StreamEngine:
-        """Load the model and build everything that the config names."""
+        """Load the model and build everything that the config names.
+
+        Raises ConfigError, CheckpointError.
+        """
+        build_reducer(config.reduce)  # loading takes minutes: a misspelt setting shall not wait
         vlm = load(
             config.vlm.checkpoint,
             dtype=config.vlm.dtype,
@@ -71,6 +74,13 @@ class StreamEngine:
         most_cells = rule.max_pixels // rule.cell_pixels**2
         tokens = remember.segment_clips * (most_cells + MAX_TEXT_TOKENS_PER_CLIP)
         needed = tokens * self.vlm.kv_bytes_per_token
+        log.info(
+            "model %s: a stream's memory of %d bytes holds %d tokens; a clip has at most %d",
+            self.vlm.name,
+            remember.budget_bytes,
+            remember.budget_bytes // self.vlm.kv_bytes_per_token,
+            most_cells,
+        )
         if needed > remember.budget_bytes:
             raise ConfigError(
                 f"remember.budget_bytes = {remember.budget_bytes} cannot hold one segment of "
@@ -159,26 +169,30 @@ class StreamEngine:
         A question's next token comes before the oldest clips, but at most MAX_ANSWER_STEPS times in
         a row while clips wait.
         """
-        if len(self._questions) and self._answer_steps < MAX_ANSWER_STEPS:
+        if self._answer_steps < MAX_ANSWER_STEPS and self._questions.advance():
             self._answer_steps += 1
-            self._questions.advance()
             return True
         self._answer_steps = 0
         return self._watch(self._streams.all()) or len(self._questions) > 0
 
     def run(self) -> None:
-        """Step until `stop`. Whenever nothing is left to do, the books of all memories are
-        checked.
+        """Step until `stop`; on the thread that owns the model.
+
+        Raises what only a new process can mend, such as a device that is lost; streams and
+        questions are ended then as by `stop`.
         """
-        while not self._is_stopping:
-            self._has_work.clear()
-            if self.step():
-                continue
-            for stream in self._streams.all():
-                stream.pipeline.memory.check()
-            # The timeout only bounds how long a missed wake-up could go unnoticed.
-            self._has_work.wait(timeout=1.0)
-        self._questions.close(EngineStoppedError("the engine is stopping"))
+        try:
+            while not self._is_stopping:
+                self._has_work.clear()
+                if self.step():
+                    continue
+                for stream in self._streams.all():
+                    _check_books(stream)
+                # The timeout only bounds how long a missed wake-up could go unnoticed.
+                self._has_work.wait(timeout=1.0)
+        finally:
+            self._questions.close(EngineStoppedError("the engine is stopping"))
+            self.stop()
 
     def wake(self) -> None:
         """There is something to do; any thread."""
@@ -193,40 +207,32 @@ class StreamEngine:
     def _watch(self, streams: Sequence[WatchedStream]) -> bool:
         """Bring what waits in the feeds into memory, as one batch. False when nothing waits."""
         batch = self._take_batch(streams)
-        new = [
-            item for stream, item in batch if isinstance(item, Clip) and stream.pipeline.admit(item)
-        ]
-        try:
-            encoded = dict(zip(map(id, new), self._encoder.encode(new), strict=True))
-        except Exception:
-            log.exception(
-                "streams %s: a batch could not be encoded", {s.stream_id for s, _ in batch}
-            )
-            encoded = {}
+        new = [item for stream, item in batch if isinstance(item, Clip) and _admit(stream, item)]
+        encoded = dict(zip(map(id, new), self._encode(new), strict=True))
+        lost: set[str] = set()
         for stream, item in batch:
-            is_lost = id(item) not in encoded and any(item is clip for clip in new)
-            self._remember(stream, item, encoded.get(id(item)), is_lost)
+            tokens = encoded.get(id(item))
+            if id(item) in encoded:
+                (lost.discard if tokens else lost.add)(stream.stream_id)
+            # What looks like a lost clip was not seen either.
+            is_lost = isinstance(item, Clip) and stream.stream_id in lost
+            if is_lost:
+                item = Gap(interval=item.interval, reason=ENGINE_FAILED)
+            _remember(stream, item, tokens)
         return bool(batch)
 
-    def _remember(
-        self, stream: WatchedStream, item: Clip | Gap, tokens: VisualTokens | None, is_lost: bool
-    ) -> None:
-        """Apply one piece to its stream; what fails becomes a gap, which memory and answers
-        know.
-        """
+    def _encode(self, clips: list[Clip]) -> list[VisualTokens | None]:
+        """Visual tokens of each clip; None where it cannot be encoded, not even by itself."""
         try:
-            if isinstance(item, Gap):
-                stream.pipeline.interrupt(item)
-            elif is_lost:
-                stream.pipeline.interrupt(Gap(interval=item.interval, reason=ENGINE_FAILED))
-            elif tokens is None:
-                stream.pipeline.extend(item)
-            else:
-                stream.pipeline.feed(tokens)
-        except Exception:
-            log.exception("stream %s: a clip could not be remembered", stream.stream_id)
-            stream.pipeline.interrupt(Gap(interval=item.interval, reason=ENGINE_FAILED))
-        stream.memory = stream.pipeline.status()
+            return list(self._encoder.encode(clips))
+        except DEVICE_LOST:
+            raise
+        except Exception as error:
+            names = ", ".join(sorted({clip.stream_id for clip in clips}))
+            log.exception("streams %s: %d clips not encoded: %s", names, len(clips), error)
+        if len(clips) == 1:
+            return [None]
+        return [tokens for clip in clips for tokens in self._encode([clip])]
 
     def _take_batch(
         self, streams: Sequence[WatchedStream]
@@ -248,3 +254,36 @@ class StreamEngine:
             if isinstance(item, Clip):
                 waiting.append(stream)
         return batch
+
+
+def _admit(stream: WatchedStream, clip: Clip) -> bool:
+    """Whether a clip is new; one that cannot even be compared is, and the encoder will tell."""
+    try:
+        return stream.pipeline.admit(clip)
+    except ValueError:
+        log.exception("stream %s: a clip of size %s", stream.stream_id, clip.pixels.shape)
+        return True
+
+
+def _remember(stream: WatchedStream, item: Clip | Gap, tokens: VisualTokens | None) -> None:
+    """Apply one piece to its stream. The pipeline notes as a gap what it loses."""
+    try:
+        if isinstance(item, Gap):
+            stream.pipeline.interrupt(item)
+        elif tokens is None:
+            stream.pipeline.extend(item)
+        else:
+            stream.pipeline.feed(tokens)
+    except DEVICE_LOST:
+        raise
+    except Exception:
+        log.exception("stream %s: a clip could not be remembered", stream.stream_id)
+    stream.memory = stream.pipeline.status()
+
+
+def _check_books(stream: WatchedStream) -> None:
+    """An idle moment is the time to find our own mistakes; the stream goes on all the same."""
+    try:
+        stream.pipeline.memory.check()
+    except AssertionError:
+        log.exception("stream %s: the books of its memory do not balance", stream.stream_id)

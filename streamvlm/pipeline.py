@@ -7,10 +7,13 @@ question -> probe -> recall -> prompt -> answer                                 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from streamvlm.encode import PixelGate
 from streamvlm.errors import StreamEmptyError
+from streamvlm.gaps import GapLog
 from streamvlm.reduce import Reducer, ReductionContext, Reference, advance_reference
 from streamvlm.remember import KVMemory
 from streamvlm.respond import Answering, assemble
@@ -34,6 +37,9 @@ from streamvlm.vlm.positions import PositionPolicy
 MAX_GAPS = 64
 """Gaps that a stream remembers; the oldest go first."""
 
+ENGINE_FAILED = "ENGINE_FAILED"
+"""Reason of a gap where pictures came but could not be taken in."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Fresh:
@@ -41,15 +47,21 @@ class _Fresh:
 
     tokens: VisualTokens
     after_gap: bool
-    """The stream was blind just before: nothing may be compared across."""
+    """The stream was blind just before: nothing may be compared or joined across."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _OpenSegment:
-    """Clips that have been reduced but are not a block yet."""
+class _Recent:
+    """Clips that are not a block yet, laid out: the open segment, or one that is still fresh."""
 
     clips: tuple[InputTokens, ...]
     interval: Interval
+    is_continued: bool = False
+    """The next clip of the fresh window, without a gap: one piece of evidence with those before."""
+
+    @property
+    def num_tokens(self) -> int:
+        return sum(len(clip) for clip in self.clips)
 
 
 class StreamPipeline:
@@ -88,13 +100,13 @@ class StreamPipeline:
         self._fresh_clips, self._segment_clips = fresh_clips, segment_clips
         self._recall_blocks, self._policy, self._max_span = recall_blocks, policy, max_span
         self._fresh: deque[_Fresh] = deque()
-        self._open: _OpenSegment | None = None
+        self._open: _Recent | None = None
         self._cursor = first_cursor
         self._previous: VisualTokens | None = None
         self._reference: Reference | None = None
-        self._gaps: deque[Gap] = deque(maxlen=MAX_GAPS)
+        self._gaps = GapLog(MAX_GAPS)
         self._is_after_gap = False
-        self._num_encoded = self._num_unchanged = 0
+        self._num_encoded = self._num_unchanged = self._num_reduced = 0
         self._tokens_seen = self._tokens_kept = 0
 
     def admit(self, clip: Clip) -> bool:
@@ -109,61 +121,76 @@ class StreamPipeline:
     def extend(self, clip: Clip) -> None:
         """The clip showed nothing new: what was seen last held until its end."""
         self._num_unchanged += 1
-        self._extend(clip.interval.end)
+        if self._fresh:
+            newest = self._fresh.pop()
+            interval = newest.tokens.interval.until(clip.interval.end)
+            self._fresh.append(replace(newest, tokens=replace(newest.tokens, interval=interval)))
+        else:
+            self._extend_history(clip.interval.end)
 
     def feed(self, tokens: VisualTokens) -> None:
-        """The newest clip, encoded. It joins the fresh window; the oldest there is reduced and
-        joins the segment.
+        """The newest clip, encoded. It joins the fresh window; the oldest there leaves for memory.
+
+        Where that fails, what was lost is noted as a gap and the error raised; the stream goes on.
         """
         self._num_encoded += 1
         self._fresh.append(_Fresh(tokens=tokens, after_gap=self._is_after_gap))
         self._is_after_gap = False
         while len(self._fresh) > self._fresh_clips:
-            self._reduce(self._fresh.popleft())
+            if self._fresh[0].after_gap:
+                self._close_segment()
+                self._previous = self._reference = None
+            leaving = self._fresh.popleft().tokens
+            with self._noting_loss_of(leaving.interval):
+                self._reduce(leaving)
+            if self._open and len(self._open.clips) >= self._segment_clips:
+                self._close_segment()
 
     def interrupt(self, gap: Gap) -> None:
         """The stream was blind: remember when, and compare nothing across."""
-        self._gaps.append(gap)
+        self._gaps.add(gap)
         self._gate.forget()
         self._is_after_gap = True
 
-    def _extend(self, end: StreamTime) -> None:
-        if self._fresh:
-            newest = self._fresh.pop()
-            tokens = replace(newest.tokens, interval=newest.tokens.interval.until(end))
-            self._fresh.append(replace(newest, tokens=tokens))
-        elif self._open:
-            self._open = replace(self._open, interval=self._open.interval.until(end))
-        elif self.memory.blocks:
-            self.memory.extend(end)
-
-    def _reduce(self, fresh: _Fresh) -> None:
-        tokens = fresh.tokens
-        if fresh.after_gap:
-            self._close_segment()
-            self._previous = self._reference = None
+    def _reduce(self, tokens: VisualTokens) -> None:
+        """Leave some tokens out and let the others join the open segment."""
         context = ReductionContext(
-            clip_index=self._num_encoded, previous=self._previous, reference=self._reference
+            clip_index=self._num_reduced, previous=self._previous, reference=self._reference
         )
         kept = self._reducer(tokens, context)
+        self._num_reduced += 1
         self._previous = tokens
         self._reference = advance_reference(self._reference, tokens, kept)
         self._tokens_seen += len(tokens)
         self._tokens_kept += len(kept)
         if not len(kept):
-            self._extend(tokens.interval.end)
+            self._extend_history(tokens.interval.end)
             return
         laid_out, self._cursor = self._vlm.lay_out_clip(kept, self._cursor)
         clips = (*self._open.clips, laid_out) if self._open else (laid_out,)
         start = self._open.interval if self._open else tokens.interval
-        self._open = _OpenSegment(clips=clips, interval=start.until(tokens.interval.end))
-        if len(clips) >= self._segment_clips:
-            self._close_segment()
+        self._open = _Recent(clips=clips, interval=start.until(tokens.interval.end))
+
+    def _extend_history(self, end: StreamTime) -> None:
+        """Nothing new until `end`, for what has left the fresh window."""
+        if self._open:
+            self._open = replace(self._open, interval=self._open.interval.until(end))
+        elif self.memory.blocks:
+            self.memory.extend(end)
 
     def _close_segment(self) -> None:
-        if self._open:
-            self.memory.append(join(self._open.clips), self._open.interval)
-            self._open = None
+        segment, self._open = self._open, None
+        if segment:
+            with self._noting_loss_of(segment.interval):
+                self.memory.append(join(segment.clips), segment.interval)
+
+    @contextmanager
+    def _noting_loss_of(self, interval: Interval) -> Iterator[None]:
+        try:
+            yield
+        except Exception:
+            self._gaps.add(Gap(interval=interval, reason=ENGINE_FAILED))
+            raise
 
     def ask(self, question: Question, asked_at: float) -> Answering:
         """An answer from what is known now; nothing that comes later changes it, and it changes
@@ -180,7 +207,7 @@ class StreamPipeline:
             question.text,
             sinks=self.memory.sinks,
             recall=recall,
-            recent=recent,
+            recent=[clip for piece in recent for clip in piece.clips],
             cursor=cursor,
             policy=self._policy,
             max_span=self._max_span,
@@ -189,8 +216,8 @@ class StreamPipeline:
             self._vlm,
             question,
             prompt,
-            evidence=[*_recalled_evidence(recall), *self._recent_evidence()],
-            gaps=tuple(self._gaps),
+            evidence=[*_recalled_evidence(recall), *_recent_evidence(recent)],
+            gaps=self._gaps.newest(),
             asked_at=asked_at,
         )
 
@@ -203,27 +230,19 @@ class StreamPipeline:
         probe = self._vlm.prefill(inputs, self._vlm.open_context([sinks])).probe
         return self.memory.recall(probe, self._recall_blocks)
 
-    def _lay_out_recent(self) -> tuple[list[InputTokens], Cursor]:
-        recent, cursor = list(self._open.clips if self._open else ()), self._cursor
-        for fresh in self._fresh:
+    def _lay_out_recent(self) -> tuple[list[_Recent], Cursor]:
+        """The open segment and each fresh clip, oldest first, and where text behind them goes."""
+        recent, cursor = [self._open] if self._open else [], self._cursor
+        for number, fresh in enumerate(self._fresh):
             laid_out, cursor = self._vlm.lay_out_clip(fresh.tokens, cursor)
-            recent.append(laid_out)
-        return recent, cursor
-
-    def _recent_evidence(self) -> list[Evidence]:
-        evidence = []
-        if self._open:
-            evidence.append(
-                _always_in_context(
-                    self._open.interval, sum(int(clip.is_visual.sum()) for clip in self._open.clips)
+            recent.append(
+                _Recent(
+                    clips=(laid_out,),
+                    interval=fresh.tokens.interval,
+                    is_continued=number > 0 and not fresh.after_gap,
                 )
             )
-        if self._fresh:
-            interval = self._fresh[0].tokens.interval.until(self._fresh[-1].tokens.interval.end)
-            evidence.append(
-                _always_in_context(interval, sum(len(fresh.tokens) for fresh in self._fresh))
-            )
-        return evidence
+        return recent, cursor
 
     def status(self) -> MemoryStatus:
         """What is remembered now."""
@@ -242,7 +261,7 @@ class StreamPipeline:
             tokens_kept=self._tokens_kept,
             fresh_clips=len(self._fresh),
             remembered=intervals[0].until(intervals[-1].end) if intervals else None,
-            gaps=tuple(self._gaps),
+            gaps=self._gaps.newest(),
         )
 
 
@@ -258,5 +277,24 @@ def _recalled_evidence(recall: Recall) -> list[Evidence]:
     ]
 
 
-def _always_in_context(interval: Interval, num_tokens: int) -> Evidence:
-    return Evidence(interval=interval, score=None, block_id=None, num_tokens=num_tokens)
+def _recent_evidence(recent: list[_Recent]) -> list[Evidence]:
+    """The open segment and each stretch of the fresh window: always in the context, so unscored."""
+    evidence: list[Evidence] = []
+    for piece in recent:
+        if piece.is_continued:
+            last = evidence[-1]
+            evidence[-1] = replace(
+                last,
+                interval=last.interval.until(piece.interval.end),
+                num_tokens=last.num_tokens + piece.num_tokens,
+            )
+        else:
+            evidence.append(
+                Evidence(
+                    interval=piece.interval,
+                    score=None,
+                    block_id=None,
+                    num_tokens=piece.num_tokens,
+                )
+            )
+    return evidence

@@ -14,14 +14,23 @@ from dataclasses import dataclass, field
 from streamvlm.config import RespondConfig
 from streamvlm.errors import CapacityError, QuestionError, StreamVLMError
 from streamvlm.respond import Answering
-from streamvlm.types import AnswerEvent, AnswerFailed, AnswerFinished, FinishReason, Question
+from streamvlm.types import (
+    AnswerEvent,
+    AnswerFailed,
+    AnswerFinished,
+    FinishReason,
+    Question,
+    Usage,
+)
+from streamvlm.vlm.base import DEVICE_LOST
 
 log = logging.getLogger(__name__)
 
 Listener = Callable[[AnswerEvent], None]
 """Called on the engine's thread with each event of an answer; must not block."""
 
-MAX_TEMPERATURE = 10.0
+MIN_TEMPERATURE, MAX_TEMPERATURE = 0.01, 10.0
+"""Of sampling; 0 means greedy. Below, logits divided by it may not fit a float."""
 MAX_SEED = 2**32
 """The generator of torch on the cpu reads no more bits of a seed: larger ones would repeat answers.
 """
@@ -45,12 +54,14 @@ class QuestionQueue:
         self,
         limits: RespondConfig,
         max_questions: int,
+        max_answers: int,
         begin: Callable[[Question, float], Answering],
     ) -> None:
         """`begin` starts an answer for a question that came in at a `time.monotonic()`; it may
         raise.
         """
-        self._limits, self._max_questions, self._begin = limits, max_questions, begin
+        self._limits, self._begin = limits, begin
+        self._max_questions, self._max_answers = max_questions, max_answers
         self._lock = threading.Lock()
         self._inquiries: OrderedDict[str, _Inquiry] = OrderedDict()
         self._closed_by: StreamVLMError | None = None
@@ -81,18 +92,28 @@ class QuestionQueue:
             if inquiry := self._inquiries.get(question_id):
                 inquiry.is_cancelled = True
 
-    def advance(self) -> None:
-        """One step of the question that has waited longest; needs one. Cancelled ones end at
-        once.
+    def advance(self) -> bool:
+        """One step of the question that has waited longest and may go on; False where none may.
+
+        At most `max_answers` answers are being given at a time, since each holds a copy of what it
+        recalled; the other questions wait. Cancelled ones end at once.
         """
         with self._lock:
-            question_id, inquiry = next(iter(self._inquiries.items()))
-            self._inquiries.move_to_end(question_id)
+            num_begun = sum(i.answering is not None for i in self._inquiries.values())
+            inquiry = next(filter(self._may_go_on(num_begun), self._inquiries.values()), None)
+            if inquiry is None:
+                return False
+            self._inquiries.move_to_end(inquiry.question.question_id)
         events = self._step(inquiry)
         is_over = any(isinstance(event, AnswerFinished | AnswerFailed) for event in events)
         if not _tell(inquiry, events) or is_over:
             with self._lock:
-                self._inquiries.pop(question_id, None)
+                self._inquiries.pop(inquiry.question.question_id, None)
+        return True
+
+    def _may_go_on(self, num_begun: int) -> Callable[[_Inquiry], bool]:
+        may_begin = num_begun < self._max_answers
+        return lambda inquiry: bool(may_begin or inquiry.answering or inquiry.is_cancelled)
 
     def close(self, error: StreamVLMError) -> None:
         """Take no more questions, and fail those that wait."""
@@ -105,13 +126,15 @@ class QuestionQueue:
 
     def _step(self, inquiry: _Inquiry) -> list[AnswerEvent]:
         try:
+            if inquiry.is_cancelled:
+                return [_cancelled(inquiry)]
             if inquiry.answering is None:
                 inquiry.answering = self._begin(inquiry.question, inquiry.asked_at)
-            if inquiry.is_cancelled:
-                return [inquiry.answering.finish(FinishReason.CANCELLED)]
             return inquiry.answering.advance()
         except StreamVLMError as error:
             return [_failed(inquiry, error)]
+        except DEVICE_LOST:
+            raise
         except Exception as error:
             question = inquiry.question
             log.exception("stream %s: question %s", question.stream_id, question.question_id)
@@ -120,6 +143,24 @@ class QuestionQueue:
 
 def _failed(inquiry: _Inquiry, error: Exception) -> AnswerFailed:
     return AnswerFailed(question_id=inquiry.question.question_id, error=error)
+
+
+def _cancelled(inquiry: _Inquiry) -> AnswerFinished:
+    if inquiry.answering is not None:
+        return inquiry.answering.finish(FinishReason.CANCELLED)
+    waited_seconds = time.monotonic() - inquiry.asked_at
+    return AnswerFinished(
+        question_id=inquiry.question.question_id,
+        text="",
+        finish_reason=FinishReason.CANCELLED,
+        usage=Usage(
+            prompt_tokens=0,
+            recalled_tokens=0,
+            answer_tokens=0,
+            time_to_first_token_seconds=waited_seconds,
+            total_seconds=waited_seconds,
+        ),
+    )
 
 
 def _tell(inquiry: _Inquiry, events: list[AnswerEvent]) -> bool:
@@ -147,9 +188,12 @@ def check(question: Question, limits: RespondConfig) -> None:
         raise QuestionError(
             f"max_new_tokens = {sampling.max_new_tokens}; allowed: 1 to {limits.max_new_tokens}"
         )
-    if not 0 <= sampling.temperature <= MAX_TEMPERATURE:
+    if sampling.temperature != 0 and not (
+        MIN_TEMPERATURE <= sampling.temperature <= MAX_TEMPERATURE
+    ):
         raise QuestionError(
-            f"temperature = {sampling.temperature}; allowed: 0 to {MAX_TEMPERATURE:g}"
+            f"temperature = {sampling.temperature}; "
+            f"allowed: 0, or {MIN_TEMPERATURE:g} to {MAX_TEMPERATURE:g}"
         )
     if not 0 <= sampling.seed < MAX_SEED:
         raise QuestionError(f"seed = {sampling.seed}; allowed: 0 to {MAX_SEED - 1}")

@@ -143,6 +143,11 @@ class Clip:
         _check("Clip.pixels", self.pixels, "uint8", (len(self.times), None, None, 3))
         if not self.times:
             raise ValueError("a clip needs at least one frame")
+        if self.frame_seconds <= 0:
+            raise ValueError(f"frame_seconds must be positive, got {self.frame_seconds}")
+        seconds = [time.pts_seconds for time in self.times]
+        if seconds != sorted(seconds):
+            raise ValueError(f"the frames of a clip must be in order, got times {seconds}")
 
     @property
     def pts_seconds(self) -> float:
@@ -294,11 +299,6 @@ class KeptTokens:
     def __len__(self) -> int:
         return int(self.features.shape[0])
 
-    @property
-    def num_total(self) -> int:
-        """Tokens of the clip before reduction."""
-        return math.prod(self.grid_thw)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class InputTokens:
@@ -380,11 +380,6 @@ class Recall:
     scores: tuple[float, ...]
     """Inner product of probe and summary, one a block."""
 
-    @property
-    def num_tokens(self) -> int:
-        """Cached tokens in all the blocks together."""
-        return sum(len(block.kv) for block in self.blocks)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sampling:
@@ -420,7 +415,7 @@ class Evidence:
     block_id: int | None
     """The recalled block; None for the open segment and the fresh window."""
     num_tokens: int
-    """Tokens it put into the context."""
+    """Tokens that it put into the context, those of the text around clips included."""
 
 
 class FinishReason(StrEnum):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from functools import cache
 
 import numpy as np
@@ -96,6 +95,3 @@ def clip_size(vlm: QwenVL, rows: int = 3, columns: int = 4) -> tuple[int, int]:
 def make_gap(start_seconds: float, end_seconds: float, reason: str = "SOURCE_LOST") -> Gap:
     """A blind stretch of a made-up stream."""
     return Gap(interval=Interval(start=at(start_seconds), end=at(end_seconds)), reason=reason)
-
-
-ClipMaker = Callable[..., Clip]

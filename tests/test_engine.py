@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 
 from streamvlm.config import Config
-from streamvlm.engine import ENGINE_FAILED, MAX_ANSWER_STEPS, StreamEngine
+from streamvlm.engine import MAX_ANSWER_STEPS, StreamEngine
 from streamvlm.errors import (
     CapacityError,
     ConfigError,
@@ -19,6 +22,7 @@ from streamvlm.errors import (
     StreamExistsError,
     StreamNotFoundError,
 )
+from streamvlm.pipeline import ENGINE_FAILED
 from streamvlm.types import (
     AnswerEvent,
     AnswerFailed,
@@ -114,12 +118,13 @@ def test_streams_beyond_a_batch_are_not_starved() -> None:
 
 
 def test_questions_come_first_but_clips_are_not_starved() -> None:
-    engine = make_engine()
+    engine = make_engine(engine={"max_answers": 40})
     feed = watch(engine, count=8)
     settle(engine)
     for number in range(40):
         engine.ask(question(number), lambda event: None)
-    for _ in range(40):
+    # Each begins, which takes in what its stream has; only then do clips wait for answers.
+    for _ in range(45):
         engine.step()
     feed.waiting.extend(clips(4, first=8))
     for _ in range(MAX_ANSWER_STEPS):
@@ -194,15 +199,116 @@ def test_a_failing_encoder_becomes_a_gap_and_the_stream_goes_on(
 ) -> None:
     engine = make_engine()
     feed = watch(engine, count=2)
-    encode = engine.vlm.encode
-    monkeypatch.setattr(engine.vlm, "encode", lambda *_: 1 / 0)
-    settle(engine)
-    monkeypatch.setattr(engine.vlm, "encode", encode)
+    with monkeypatch.context() as patched:
+        patched.setattr(engine.vlm, "encode", lambda *_: 1 / 0)
+        settle(engine)
     feed.waiting.extend(clips(3, first=2))
     settle(engine)
     memory = engine.get_stream("door").memory
-    assert [gap.reason for gap in memory.gaps] == [ENGINE_FAILED] * 2
+    assert [(gap.reason, gap.interval.duration_seconds) for gap in memory.gaps] == [
+        (ENGINE_FAILED, 2)
+    ]
     assert memory.clips_encoded == 3
+
+
+def test_a_clip_that_looks_like_a_lost_one_is_lost_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = make_engine()
+    feed = watch(engine, count=1)
+    settle(engine)
+    same = clips(1, first=7)[0].pixels
+    same[1] = same[0]
+    feed.waiting.extend(make_clip(i, same) for i in (1, 2, 3))
+    with monkeypatch.context() as patched:
+        patched.setattr(engine.vlm, "encode", lambda *_: 1 / 0)
+        settle(engine)
+    memory = engine.get_stream("door").memory
+    assert [gap.interval.duration_seconds for gap in memory.gaps] == [3]
+    assert memory.remembered is not None and memory.remembered.end.pts_seconds == 1
+
+
+def test_a_batch_that_is_too_large_for_the_device_is_encoded_clip_by_clip(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    engine = make_engine()
+    watch(engine, "door", 4)
+    watch(engine, "yard", 4)
+    encode = engine.vlm.encode
+
+    def small(patches: Any, grids: list[Any]) -> Any:
+        if len(grids) > 1:
+            raise torch.OutOfMemoryError("planted")
+        return encode(patches, grids)
+
+    monkeypatch.setattr(engine.vlm, "encode", small)
+    settle(engine)
+    assert [s.memory.clips_encoded for s in engine.list_streams()] == [4, 4]
+    assert not any(s.memory.gaps for s in engine.list_streams())
+
+
+def test_a_wrong_clip_is_a_gap_of_its_own_stream_only() -> None:
+    engine = make_engine()
+    wide = np.zeros((2, 10, 10 * 250, 3), dtype=np.uint8)
+    watch(engine, "door").waiting.append(make_clip(0, wide))
+    watch(engine, "yard", 2)
+    settle(engine)
+    door, yard = engine.list_streams()
+    assert (door.memory.clips_encoded, yard.memory.clips_encoded) == (0, 2)
+    assert len(door.memory.gaps) == 1 and not yard.memory.gaps
+
+
+def test_a_lost_device_ends_the_engine_and_fails_what_waits(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    engine, events = make_engine(), []
+    feed = watch(engine, count=2)
+
+    def lost(*_: Any) -> None:
+        raise torch.AcceleratorError("planted")
+
+    monkeypatch.setattr(engine.vlm, "encode", lost)
+    engine.ask(question(), events.append)
+    with pytest.raises(torch.AcceleratorError):
+        engine.run()
+    assert isinstance(events[-1], AnswerFailed) and feed.is_stopped
+    with pytest.raises(EngineStoppedError):
+        watch(engine, "new")
+
+
+def test_unbalanced_books_do_not_end_the_engine(caplog: pytest.LogCaptureFixture) -> None:
+    engine = make_engine()
+    watch(engine, count=12)
+    settle(engine)
+    memory = engine._streams.get("door").pipeline.memory
+    memory._num_bytes += 1
+    threading.Timer(0.2, engine.stop).start()
+    engine.run()
+    assert "do not balance" in caplog.text
+
+
+def test_answers_at_a_time_are_bounded_and_the_others_wait() -> None:
+    engine, seen = make_engine(engine={"max_answers": 2}), []
+    watch(engine, count=4)
+    settle(engine)
+    for number in range(4):
+        engine.ask(question(number), lambda event: seen.append(event))
+    for _ in range(6):
+        engine.step()
+    assert {event.question_id for event in seen} == {"q0", "q1"}
+    settle(engine)
+    assert sum(isinstance(event, AnswerFinished) for event in seen) == 4
+
+
+def test_a_question_cancelled_before_its_turn_costs_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    engine, events = make_engine(), []
+    watch(engine)
+    engine.ask(question(), events.append)
+    engine.cancel("q0")
+    monkeypatch.setattr(engine.vlm, "prefill", lambda *_: 1 / 0)
+    settle(engine)
+    (event,) = events
+    assert event.finish_reason is FinishReason.CANCELLED
 
 
 def test_a_gap_is_applied_before_what_comes_behind_it() -> None:
@@ -258,6 +364,7 @@ def test_limits_are_errors_that_change_nothing() -> None:
         ({"sampling": Sampling(max_new_tokens=0)}, "max_new_tokens = 0; allowed: 1 to 256"),
         ({"sampling": Sampling(max_new_tokens=257)}, "257"),
         ({"sampling": Sampling(temperature=-1)}, "temperature = -1"),
+        ({"sampling": Sampling(temperature=1e-310)}, "allowed: 0, or 0.01 to 10"),
         ({"sampling": Sampling(temperature=float("nan"))}, "temperature = nan"),
         ({"sampling": Sampling(top_p=0)}, "top_p = 0"),
         ({"sampling": Sampling(seed=2**32)}, "seed = 4294967296"),

@@ -55,7 +55,7 @@ def answer_logits(pipeline: StreamPipeline, text: str = TEXT) -> Tensor:
 
 def digest(pipeline: StreamPipeline) -> str:
     """A hash of everything that a stream remembers."""
-    state = hashlib.sha256(repr((pipeline._cursor, list(pipeline._gaps))).encode())
+    state = hashlib.sha256(repr((pipeline._cursor, pipeline._gaps.newest())).encode())
     tensors: list[Tensor] = []
     for block in pipeline.memory.blocks:
         state.update(repr((block.block_id, block.interval)).encode())
@@ -330,7 +330,8 @@ def keys_stored_rotated() -> AbstractContextManager[Any]:
     def planted(self: QwenVL, inputs: InputTokens, context: Any) -> Any:
         done = prefill(self, inputs, context)
         rotated = self.rotate(done.kv.keys, inputs.positions)
-        return replace(done, kv=replace(done.kv, keys=rotated))
+        done.__dict__["kv"] = replace(done.kv, keys=rotated)
+        return done
 
     return patch.object(QwenVL, "prefill", planted)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from streamvlm.pipeline import MAX_GAPS
+from streamvlm.pipeline import ENGINE_FAILED, MAX_GAPS
 from streamvlm.vlm.qwen import QwenVL
 from tests.conftest import clip_size, make_clip, make_gap, tiny_vlm
 from tests.streams import ask, feed, make_pipeline
@@ -34,7 +34,7 @@ def test_fresh_clips_keep_all_their_tokens(vlm: QwenVL) -> None:
     )
     feed(pipeline, [make_clip(i, size=clip_size(vlm)) for i in range(8)])
     fresh = ask(pipeline, "What?")._started.evidence[-1]
-    assert fresh.num_tokens == 2 * 12
+    assert fresh.num_tokens >= 2 * 12
     assert pipeline.status().tokens_kept == 6 * 1
 
 
@@ -87,6 +87,90 @@ def test_gaps_are_bounded_and_the_newest_stay(vlm: QwenVL) -> None:
     assert len(gaps) == MAX_GAPS and gaps[-1].interval.start.pts_seconds == 3 * MAX_GAPS - 1
 
 
+def test_a_fault_with_every_clip_is_one_gap(vlm: QwenVL) -> None:
+    pipeline = make_pipeline(vlm)
+    pipeline.interrupt(make_gap(0, 3600))
+    for index in range(3 * MAX_GAPS):
+        pipeline.interrupt(make_gap(5000 + index, 5001 + index, ENGINE_FAILED))
+    first, second = pipeline.status().gaps
+    assert (first.interval.duration_seconds, second.interval.duration_seconds) == (3600, 192)
+
+
+def test_evidence_never_covers_a_gap(vlm: QwenVL) -> None:
+    pipeline = make_pipeline(vlm, fresh_clips=4, segment_clips=4)
+    feed(pipeline, [make_clip(i, size=clip_size(vlm)) for i in range(2)])
+    pipeline.interrupt(make_gap(2.0, 36_000.0))
+    feed(pipeline, [make_clip(i, size=clip_size(vlm)) for i in range(36_000, 36_002)])
+    answering = ask(pipeline, "What?")
+    spans = [
+        (piece.interval.start.pts_seconds, piece.interval.end.pts_seconds)
+        for piece in answering._started.evidence
+    ]
+    assert spans == [(0, 2), (36_000, 36_002)]
+
+
+def test_evidence_accounts_for_every_token_of_the_context(vlm: QwenVL) -> None:
+    pipeline = make_pipeline(vlm, fresh_clips=2, segment_clips=3)
+    feed(pipeline, [make_clip(i, size=clip_size(vlm)) for i in range(9)])
+    answering = ask(pipeline, "What?")
+    question = len(vlm.lay_out_question("What?", 0))
+    told = sum(piece.num_tokens for piece in answering._started.evidence)
+    in_context = answering._recalled_tokens + answering._prompt_tokens
+    assert told == in_context - question - len(pipeline.memory.sinks)
+
+
+def test_a_clip_of_which_nothing_is_kept_extends_what_is_remembered(vlm: QwenVL) -> None:
+    """The published DTD keeps nothing of a clip that resembles the one before."""
+    pipeline = make_pipeline(
+        vlm, {"name": "dtd", "compare_with": "previous"}, fresh_clips=2, segment_clips=1
+    )
+    picture = make_clip(0, size=clip_size(vlm)).pixels
+    clips = []
+    for index in range(8):
+        pixels = picture.copy()
+        pixels[:, 0, 0] = index
+        clips.append(make_clip(index, pixels))
+    feed(pipeline, clips)
+    (block,) = pipeline.memory.blocks
+    status = pipeline.status()
+    assert block.interval.end.pts_seconds == 6
+    assert status.gaps == () and status.tokens_kept == 12
+    assert status.remembered is not None and status.remembered.end.pts_seconds == 8
+
+
+def test_a_failed_prefill_costs_its_segment_only(
+    vlm: QwenVL, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipeline = make_pipeline(vlm, fresh_clips=2, segment_clips=2, budget_bytes=2**20)
+    clips = [make_clip(i, size=clip_size(vlm)) for i in range(20)]
+    feed(pipeline, clips[:5])
+    with monkeypatch.context() as patched:
+        patched.setattr(vlm, "prefill", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            feed(pipeline, clips[5:6])
+    feed(pipeline, clips[6:])
+    (gap,) = pipeline.status().gaps
+    assert gap.reason == ENGINE_FAILED
+    assert (gap.interval.start.pts_seconds, gap.interval.end.pts_seconds) == (2, 4)
+    starts = [block.interval.start.pts_seconds for block in pipeline.memory.blocks]
+    assert starts == [0, *range(4, 18, 2)]
+
+
+def test_a_failed_reduction_costs_its_clip_only(
+    vlm: QwenVL, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipeline = make_pipeline(vlm, fresh_clips=2, segment_clips=2)
+    clips = [make_clip(i, size=clip_size(vlm)) for i in range(10)]
+    feed(pipeline, clips[:5])
+    with monkeypatch.context() as patched:
+        patched.setattr(pipeline, "_reducer", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            feed(pipeline, clips[5:6])
+    feed(pipeline, clips[6:])
+    (gap,) = pipeline.status().gaps
+    assert (gap.interval.start.pts_seconds, gap.interval.end.pts_seconds) == (3, 4)
+
+
 def test_a_change_of_size_starts_anew(vlm: QwenVL) -> None:
     pipeline = make_pipeline(vlm, {"name": "dtd"})
     feed(pipeline, [make_clip(i, size=clip_size(vlm, 3, 4)) for i in range(2)])
@@ -110,8 +194,9 @@ def test_dtd_keeps_fewer_tokens_of_a_scene_where_one_corner_moves(vlm: QwenVL) -
 
 
 def test_a_long_stream_stays_within_the_span_of_positions(vlm: QwenVL) -> None:
-    pipeline = make_pipeline(vlm, policy="keep", max_span=500, local_blocks=3, recall_blocks=4)
-    feed(pipeline, [make_clip(i, size=clip_size(vlm)) for i in range(60)])
-    assert pipeline._cursor.text > 100
+    pipeline = make_pipeline(vlm, policy="keep", max_span=200, local_blocks=3, recall_blocks=4)
+    feed(pipeline, [make_clip(16 * i, size=clip_size(vlm)) for i in range(60)])
     prompt = ask(pipeline, "What?")._prompt
-    assert int(prompt.inputs.positions.max()) < 700
+    assert prompt is not None
+    assert pipeline._cursor.text > 800
+    assert int(prompt.inputs.positions.max()) < 600

@@ -9,7 +9,6 @@ from streamvlm.capture.waiting import WaitingCounts
 from streamvlm.errors import SourceUnreachableError
 from streamvlm.types import FeedStatus, SourceReport, SourceState, StreamTime
 
-
 OVER = (SourceState.ENDED, SourceState.FAILED)
 """States that a source does not leave."""
 

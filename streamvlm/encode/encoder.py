@@ -23,6 +23,11 @@ class VisionTower(Protocol):
         """How it wants its pictures."""
         ...
 
+    @property
+    def device(self) -> torch.device:
+        """Where it runs; pictures are normalised there."""
+        ...
+
     def encode(
         self, patches: Tensor, grid_thw: list[tuple[int, int, int]]
     ) -> tuple[Tensor, Tensor | None]:
@@ -42,8 +47,6 @@ class Encoder:
     tower: VisionTower
     max_batch_clips: int
     """Most clips in one forward."""
-    device: torch.device | str = "cpu"
-    """Where pictures are normalised and the tower runs."""
 
     def __post_init__(self) -> None:
         if self.max_batch_clips < 1:
@@ -64,7 +67,7 @@ class Encoder:
         """Encode clips of one size in one forward."""
         spec = self.tower.patch_spec
         pixels = torch.from_numpy(np.stack([clip.pixels for clip in clips]))
-        patches, patch_grid = preprocess(pixels, spec, self.device)
+        patches, patch_grid = preprocess(pixels, spec, self.tower.device)
         features, deepstack = self.tower.encode(patches, [patch_grid] * len(clips))
         t, h, w = patch_grid
         grid_thw = (t, h // spec.merge_size, w // spec.merge_size)

@@ -62,8 +62,8 @@ class KVMemory:
         return num_tokens * self._vlm.kv_bytes_per_token <= self.budget_bytes
 
     def append(self, inputs: InputTokens, interval: Interval) -> KVBlock:
-        """Prefill one closed segment and keep it; the oldest blocks are evicted first if the budget
-        needs it.
+        """Prefill one closed segment and keep it. Where the budget needs it the oldest blocks are
+        evicted first, before the new keys and values exist.
 
         Costs one forward over the segment's tokens. Raises CapacityError, and changes nothing,
         where the segment alone is larger than the budget.
@@ -78,15 +78,16 @@ class KVMemory:
         context, moved, _ = bring_together(
             [self.sinks, *(block.kv for block in local)],
             inputs,
+            following=int(inputs.positions.max()) + 1,
             moving_axes=self._vlm.moving_axes,
             policy=self._policy,
             max_span=self._max_span,
         )
         assert moved is not None
-        prefilled = self._vlm.prefill(moved, self._vlm.open_context(context))
-        kv = replace(
-            prefilled.kv, positions=inputs.positions
-        )  # the ledger keeps the stream's own positions
+        copied = self._vlm.open_context(context)
+        self.evict(self.budget_bytes - needed)
+        # The ledger keeps the stream's own positions, not those of this context.
+        kv = replace(self._vlm.prefill(moved, copied).kv, positions=inputs.positions)
         block = KVBlock(
             block_id=self._next_id,
             kv=kv,
@@ -94,7 +95,6 @@ class KVMemory:
             interval=interval,
             num_visual=int(inputs.is_visual.sum()),
         )
-        self.evict(self.budget_bytes - kv.num_bytes)
         self._keep(block)
         return block
 

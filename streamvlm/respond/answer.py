@@ -46,7 +46,9 @@ class Answering:
     ) -> None:
         """`asked_at` is the `time.monotonic()` at which the question came in."""
         self.question = question
-        self._vlm, self._prompt, self._asked_at = vlm, prompt, asked_at
+        self._vlm, self._asked_at = vlm, asked_at
+        self._prompt: Prompt | None = prompt
+        self._prompt_tokens, self._recalled_tokens = len(prompt.inputs), prompt.num_recalled
         self._started = AnswerStarted(
             question_id=question.question_id, evidence=tuple(evidence), gaps=tuple(gaps)
         )
@@ -60,11 +62,12 @@ class Answering:
 
     def advance(self) -> list[AnswerEvent]:
         """Do the next piece of work; an `AnswerFinished` is the last event."""
-        if self._context is None:
+        if self._prompt is not None:
             self._context = self._vlm.open_context(self._prompt.remembered)
             self._logits = self._vlm.prefill(self._prompt.inputs, self._context).logits
+            self._prompt = None  # blocks that memory forgets meanwhile need not stay for us
             return [self._started]
-        assert self._logits is not None
+        assert self._context is not None and self._logits is not None
         token_id = choose(self._logits, self.question.sampling, self._generator)
         self._first_token_at = self._first_token_at or time.monotonic()
         if token_id in self._vlm.stop_token_ids:
@@ -88,8 +91,8 @@ class Answering:
             text=self._vlm.text_of(self._token_ids),
             finish_reason=reason,
             usage=Usage(
-                prompt_tokens=len(self._prompt.inputs),
-                recalled_tokens=self._prompt.num_recalled,
+                prompt_tokens=self._prompt_tokens,
+                recalled_tokens=self._recalled_tokens,
                 answer_tokens=len(self._token_ids),
                 time_to_first_token_seconds=(self._first_token_at or now) - self._asked_at,
                 total_seconds=now - self._asked_at,

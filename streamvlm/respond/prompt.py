@@ -50,14 +50,13 @@ def assemble(
     behind them goes. The question starts behind every position in the context, dropped tokens of
     the recent clips included.
     """
-    remembered, inputs, offset = bring_together(
+    remembered, inputs, start = bring_together(
         [sinks, *(block.kv for block in recall.blocks)],
         join(recent) if recent else None,
+        following=cursor.text,
         moving_axes=vlm.moving_axes,
         policy=policy,
         max_span=max_span,
     )
-    ledgers = [kv.positions for kv in remembered] + ([inputs.positions] if inputs else [])
-    start = max(cursor.text + offset, 1 + max(int(ledger.max()) for ledger in ledgers))
     asked = vlm.lay_out_question(question, start)
     return Prompt(remembered=tuple(remembered), inputs=join([inputs, asked]) if inputs else asked)

@@ -15,9 +15,11 @@ def choose(logits: Tensor, sampling: Sampling, generator: torch.Generator) -> in
     """
     if sampling.temperature == 0:
         return int(logits.argmax())
-    probabilities = (logits.double().cpu() / sampling.temperature).softmax(dim=-1)
+    probabilities = (logits.float() / sampling.temperature).softmax(dim=-1)
+    if sampling.top_p == 1:
+        return int(torch.multinomial(probabilities.cpu(), 1, generator=generator))
     ordered, ids = probabilities.sort(descending=True, stable=True)
     # Keep a token as long as those before it have not reached top_p yet; so at least one stays.
     ordered[ordered.cumsum(0) - ordered >= sampling.top_p] = 0
-    drawn = int(torch.multinomial(ordered, 1, generator=generator))
+    drawn = int(torch.multinomial(ordered.cpu(), 1, generator=generator))
     return int(ids[drawn])

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
+import torch
 from torch import Tensor, device
 
 from streamvlm.types import InputTokens, KeptTokens, RawKV, VisualTokens
@@ -24,18 +24,31 @@ class Context(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Prefilled:
-    """What a prefill leaves behind."""
+DEVICE_LOST = torch.AcceleratorError
+"""After one of these every call to the device fails: only a new process helps."""
 
-    kv: RawKV
-    """Raw keys, values and positions of the tokens that were prefilled; does not share memory with
-    the context."""
-    logits: Tensor
-    """float [V] after the last token."""
-    probe: Tensor
-    """float32 [R] cpu: mean raw query of the tokens in the index layer, heads averaged over their
-    key/value group."""
+
+class Prefilled(Protocol):
+    """What a prefill leaves behind; each part is computed when it is first asked for."""
+
+    @property
+    def kv(self) -> RawKV:
+        """Raw keys, values and positions of the tokens that were prefilled; shares no memory with
+        the context.
+        """
+        ...
+
+    @property
+    def logits(self) -> Tensor:
+        """float [V] after the last token."""
+        ...
+
+    @property
+    def probe(self) -> Tensor:
+        """float32 [R] cpu: mean raw query of the tokens in the index layer, heads averaged over
+        their key/value group.
+        """
+        ...
 
 
 class VLM(Protocol):

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
-from torch import Tensor
 
 from streamvlm.types import InputTokens, RawKV
 from streamvlm.vlm.positions import PositionPolicy, offsets
@@ -27,6 +26,7 @@ def bring_together(
     remembered: Sequence[RawKV],
     inputs: InputTokens | None,
     *,
+    following: int,
     moving_axes: tuple[bool, bool, bool],
     policy: PositionPolicy,
     max_span: int,
@@ -34,23 +34,18 @@ def bring_together(
     """Edit the ledgers of remembered pieces (oldest first) and of the inputs behind them by
     `positions.offsets`.
 
-    Gives the pieces, the inputs, and how far the last of them moved (<= 0). Keys and values are
-    shared, not copied.
+    `following` is where text behind all of them would go. Gives the pieces, the inputs, and where
+    that text goes now: behind everything. Keys and values are shared, not copied.
     """
-    ledgers = [kv.positions for kv in remembered]
-    if inputs is not None:
-        ledgers.append(inputs.positions)
-    spans = [(int(ledger[:, 0].min()), int(ledger[:, 0].max()) + 1) for ledger in ledgers]
-    moved = offsets(spans, policy, max_span)
-    axes = torch.tensor(moving_axes)
-
-    def shift(ledger: Tensor, offset: int) -> Tensor:
-        return ledger + (offset * axes).to(ledger.device)
-
+    ledgers = [kv.positions for kv in remembered] + ([inputs.positions] if inputs else [])
+    ledger = torch.cat([*ledgers, torch.full((1, 3), following)])
+    moved = offsets(ledger, policy, max_span)
+    placed = ledger[:-1] + moved[:-1, None] * torch.tensor(moving_axes)
+    start = max(following + int(moved[-1]), int(placed.max()) + 1 if len(placed) else 0)
+    split = torch.split(placed, [len(piece) for piece in ledgers])
     pieces = [
-        replace(kv, positions=shift(kv.positions, offset))
-        for kv, offset in zip(remembered, moved, strict=False)
+        replace(kv, positions=positions) for kv, positions in zip(remembered, split, strict=False)
     ]
     if inputs is not None:
-        inputs = replace(inputs, positions=shift(inputs.positions, moved[-1]))
-    return pieces, inputs, moved[-1] if moved else 0
+        inputs = replace(inputs, positions=split[-1])
+    return pieces, inputs, start

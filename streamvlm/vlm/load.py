@@ -9,8 +9,9 @@ from typing import Any
 
 import torch
 from transformers import AutoConfig, AutoTokenizer
+from transformers.utils import cached_file
 
-from streamvlm.errors import CheckpointError
+from streamvlm.errors import CheckpointError, ConfigError
 from streamvlm.types import GridRule
 from streamvlm.vlm import random_weights
 from streamvlm.vlm.patches import PatchSpec
@@ -37,7 +38,8 @@ def load(
     """A model from a local folder, a hub id, or `random:SIZE`.
 
     `dtype` "auto" is bfloat16 on CUDA and float32 on CPU. `max_pixels` bounds the area of a
-    picture. Raises CheckpointError that names the checkpoint and what is allowed.
+    picture. Raises ConfigError for `max_pixels`, or else CheckpointError; it names the
+    checkpoint and what is allowed.
     """
     where = _device(device)
     kind = {"cuda": torch.bfloat16}.get(where.type, torch.float32)
@@ -50,24 +52,24 @@ def load(
             raise CheckpointError(f"no random model {checkpoint!r}; known: {known}")
         family = QWEN3_VL if size.startswith("qwen3") else QWEN2_5_VL
         model = random_weights.build(size, family.model_class, dtype=kind, device=where)
-        tokenizer, folder = random_weights.tiny_tokenizer(), None
+        tokenizer, preprocessor = random_weights.tiny_tokenizer(), None
     else:
         family, model, tokenizer = _from_pretrained(checkpoint, kind, where)
-        folder = Path(checkpoint) if Path(checkpoint).is_dir() else None
-    spec = _patch_spec(family, model.config, folder, max_pixels)
+        preprocessor = cached_file(
+            checkpoint, "preprocessor_config.json", _raise_exceptions_for_missing_entries=False
+        )
+    spec = _patch_spec(family, model.config, preprocessor, max_pixels)
     return QwenVL(name=checkpoint, family=family, model=model, tokenizer=tokenizer, patch_spec=spec)
 
 
 def _device(name: str) -> torch.device:
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise CheckpointError(f"no device {name!r}; allowed: auto, cpu, cuda, cuda:N") from error
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise CheckpointError(f"device {name!r} asked for, but no CUDA device is available")
-    return device
+    number = torch.cuda.device_count()
+    allowed = ["cpu", *(["cuda"] if number else []), *(f"cuda:{i}" for i in range(number))]
+    if name not in allowed:
+        raise CheckpointError(f"no device {name!r} here; allowed: auto, {', '.join(allowed)}")
+    return torch.device(name)
 
 
 def _from_pretrained(
@@ -110,25 +112,29 @@ def _first_line(error: Exception) -> str:
     return str(error).strip().partition("\n")[0][:200]
 
 
-def _patch_spec(family: Family, config: Any, folder: Path | None, max_pixels: int) -> PatchSpec:
+def _patch_spec(
+    family: Family, config: Any, preprocessor: str | None, max_pixels: int
+) -> PatchSpec:
     """Patch sizes from the model's config, normalisation from its preprocessor file where there is
     one.
     """
     vision = config.vision_config
     mean, std = _PUBLISHED_NORMALISATION[family.model_type]
-    preprocessor = folder / "preprocessor_config.json" if folder else None
-    if preprocessor and preprocessor.is_file():
-        stated = json.loads(preprocessor.read_text())
+    if preprocessor:
+        stated = json.loads(Path(preprocessor).read_text())
         mean = tuple(stated.get("image_mean", mean))
         std = tuple(stated.get("image_std", std))
     cell = vision.patch_size * vision.spatial_merge_size
+    least = 4 * cell * cell
+    if max_pixels < least:
+        raise ConfigError(
+            f"encode.max_pixels = {max_pixels}; this model needs at least {least}, four cells"
+        )
     return PatchSpec(
         patch_size=vision.patch_size,
         merge_size=vision.spatial_merge_size,
         temporal_patch_size=vision.temporal_patch_size,
         mean=mean,
         std=std,
-        rule=GridRule(
-            cell_pixels=cell, min_pixels=4 * cell * cell, max_pixels=max(max_pixels, cell * cell)
-        ),
+        rule=GridRule(cell_pixels=cell, min_pixels=least, max_pixels=max_pixels),
     )

@@ -9,6 +9,7 @@ four for the windows of Qwen2.5-VL.
 
 from __future__ import annotations
 
+from collections import deque
 from typing import Any
 
 import torch
@@ -35,19 +36,44 @@ def packed_attention(
 
     Gives [1,P,H,E]: each sequence attends to itself only, in full.
     """
-    starts, lengths = cu_seq_lens_q[:-1].long(), cu_seq_lens_q.diff().long()
+    plan = _plan_of(cu_seq_lens_q)
+    if plan is None:
+        heads, size = query.shape[1], query.shape[-1]
+        shape = heads, len(cu_seq_lens_q) - 1, -1, size
+        q, k, v = (x[0].reshape(shape).transpose(0, 1) for x in (query, key, value))  # [B,H,n,E]
+        attended = scaled_dot_product_attention(q, k, v, scale=scaling)
+        return attended.permute(0, 2, 1, 3).reshape(1, -1, heads, size), None
     output = torch.empty_like(query)
-    for length in set(lengths.tolist()):
-        rows = starts[lengths == length][:, None] + torch.arange(length, device=query.device)
-
-        def packed(x: Tensor, rows: Tensor = rows) -> Tensor:
-            return x[0, :, rows].transpose(0, 1)  # [B,H,length,E]
-
-        attended = scaled_dot_product_attention(
-            packed(query), packed(key), packed(value), scale=scaling
-        )
+    for rows in plan:
+        q, k, v = (x[0, :, rows].transpose(0, 1) for x in (query, key, value))
+        attended = scaled_dot_product_attention(q, k, v, scale=scaling)
         output[0, :, rows] = attended.transpose(0, 1)
     return output.transpose(1, 2), None
+
+
+def _plan_of(boundaries: Tensor) -> list[Tensor] | None:
+    """Which rows go together: int64 [B,n] for each distinct length n; None where there is one only.
+
+    All layers of one forward pass the same tensor, so that reading it back from the device is done
+    once a forward and not once a layer.
+    """
+    for known, plan in _plans:
+        if known is boundaries:
+            return plan
+    starts, lengths = boundaries[:-1].long(), boundaries.diff().long()
+    distinct = set(lengths.tolist())
+    plan = None
+    if len(distinct) > 1:
+        plan = [
+            starts[lengths == length][:, None] + torch.arange(length, device=starts.device)
+            for length in sorted(distinct)
+        ]
+    _plans.append((boundaries, plan))
+    return plan
+
+
+_plans: deque[tuple[Tensor, list[Tensor] | None]] = deque(maxlen=2)
+"""Of the present forward: Qwen2.5-VL has two, whole pictures and windows."""
 
 
 AttentionInterface.register(PACKED_ATTENTION, packed_attention)

@@ -4,20 +4,20 @@ We compute them ourselves and always pass them: transformers 5.3 to 5.23 starts 
 Qwen2.5-VL video at max(H, W) instead of one past the largest position (a sibling of its issue
 45381), and keeps `rope_deltas` on the module, where two streams would overwrite each other's.
 
-Two ways of placing a clip, both as published with the models: - by order (Qwen3-VL): every clip is
-a picture of its own behind a text with its time, and all three axes move on;
-- by time (Qwen2.5-VL): all clips are one video; the temporal axis follows the clock, rows and
-columns stay where the
-  video began.
+Two ways of placing a clip, both as published with the models:
 
-Positions of a stream only grow, so the ledger is int64 and `offsets` brings what one context uses
+- by order (Qwen3-VL): every clip is a picture of its own behind a text with its time, and all three
+  axes move on;
+- by time (Qwen2.5-VL): all clips are one video; the temporal axis follows the clock, rows and
+  columns stay where the video began.
+
+Positions of a stream only grow, so the ledger is int64, and `offsets` brings what one context uses
 close together again.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -80,25 +80,21 @@ def place_by_time(
     return positions, Cursor(text=text, temporal=following)
 
 
-def offsets(
-    spans: Sequence[tuple[int, int]], policy: PositionPolicy, max_span: int
-) -> tuple[int, ...]:
-    """How far to move each piece of one context, oldest first, on the axes that move; all are <= 0.
+def offsets(ledger: Tensor, policy: PositionPolicy, max_span: int) -> Tensor:
+    """How far to move each token of one context on the axes that move: int64 [S], all <= 0.
 
-    `spans` are half-open ranges [first, end) of temporal positions, not decreasing, one a piece.
+    `ledger` int64 [S,3], in reading order. A gap is what lies between a token's temporal position
+    and everything before it, be it between two blocks or inside one that a still scene stretched.
 
         keep      nothing moves (unless the whole range is wider than `max_span`: then `clamp`)
-        clamp     gaps between pieces are cut to at most CLAMPED_GAP
-        compact   gaps between pieces vanish
+        clamp     gaps are cut to at most CLAMPED_GAP
+        compact   gaps vanish
     """
-    if not spans:
-        return ()
-    if policy == "keep" and spans[-1][1] - spans[0][0] <= max_span:
-        return (0,) * len(spans)
+    temporal = ledger[:, 0]
+    is_narrow = len(ledger) < 2 or int(temporal[-1] - temporal[0]) < max_span
+    if policy == "keep" and is_narrow:
+        return torch.zeros_like(temporal)
     widest = 0 if policy == "compact" else CLAMPED_GAP
-    moved, offset, previous_end = [], 0, spans[0][0]
-    for first, end in spans:
-        offset -= max(0, first - previous_end - widest)
-        moved.append(offset)
-        previous_end = max(previous_end, end)
-    return tuple(moved)
+    ends = ledger.amax(dim=1).cummax(dim=0).values + 1
+    excess = (temporal[1:] - ends[:-1] - widest).clamp(min=0)
+    return -torch.cat([excess.new_zeros(1), excess.cumsum(dim=0)])

@@ -21,7 +21,7 @@ from streamvlm.vlm.base import Context, Prefilled
 from streamvlm.vlm.packed_attention import PACKED_ATTENTION
 from streamvlm.vlm.patches import PatchSpec
 from streamvlm.vlm.positions import Cursor, text_positions
-from streamvlm.vlm.raw_keys import catch
+from streamvlm.vlm.raw_keys import Caught, catch
 
 log = logging.getLogger(__name__)
 
@@ -71,6 +71,38 @@ class _KVContext:
     @property
     def num_tokens(self) -> int:
         return int(self.cache.get_seq_length())
+
+
+class _QwenPrefilled:
+    """A `Prefilled` that holds what came by and puts it together on demand."""
+
+    def __init__(
+        self,
+        model: QwenVL,
+        inputs: InputTokens,
+        hidden: Tensor,
+        caught: Caught,
+        values: list[Tensor],
+    ) -> None:
+        self._model, self._inputs, self._hidden = model, inputs, hidden
+        self._caught, self._values = caught, values
+
+    @cached_property
+    def kv(self) -> RawKV:
+        return RawKV(
+            keys=torch.stack([self._model.split_heads(key) for key in self._caught.keys]),
+            values=torch.stack(self._values),
+            positions=self._inputs.positions.clone(),
+        )
+
+    @cached_property
+    def logits(self) -> Tensor:
+        return self._model.logits(self._hidden)
+
+    @cached_property
+    def probe(self) -> Tensor:
+        heads = self._model.split_heads(self._caught.queries[0]).float().mean(dim=1)  # [H,E]
+        return self._model.mean_over_groups(heads).flatten().cpu()
 
 
 class QwenVL:
@@ -260,24 +292,14 @@ class QwenVL:
             index_layer=self._index_layer,
         ) as caught:
             hidden = self._run(inputs, context)
-        kv = RawKV(
-            keys=torch.stack([self._split_heads(key, self._groups) for key in caught.keys]),
-            values=torch.stack(
-                [layer.values[0, :, -len(inputs) :] for layer in context.cache.layers]
-            ),
-            positions=inputs.positions.clone(),
-        )
-        heads = self._split_heads(caught.queries[0], self._heads).float().mean(dim=1)  # [H,E]
-        probe = heads.view(self._groups, -1, self._head_size).mean(dim=1).flatten()
-        return Prefilled(kv=kv, logits=self._model.lm_head(hidden[-1]), probe=probe.cpu())
+        cached = [layer.values[0, :, -len(inputs) :] for layer in context.cache.layers]
+        return _QwenPrefilled(self, inputs, hidden[-1], caught, cached)
 
     @torch.inference_mode()
     def decode(self, token_id: int, position: int, context: Context) -> Tensor:
         """See `VLM.decode`."""
         assert isinstance(context, _KVContext)
-        hidden = self._run(self._text_inputs([token_id], position), context)
-        logits: Tensor = self._model.lm_head(hidden[-1])
-        return logits
+        return self.logits(self._run(self._text_inputs([token_id], position), context)[-1])
 
     def summary(self, kv: RawKV, is_visual: Tensor) -> Tensor:
         """See `VLM.summary`."""
@@ -302,7 +324,17 @@ class QwenVL:
         hidden: Tensor = output.last_hidden_state[0]
         return hidden
 
-    def _split_heads(self, projected: Tensor, num_heads: int) -> Tensor:
-        """A projection's output [1,S,heads*E] or [1,S,heads,E] as [heads,S,E]."""
-        split = projected.view(projected.shape[1], num_heads, self._head_size)
+    @torch.inference_mode()
+    def logits(self, hidden: Tensor) -> Tensor:
+        """float [V] for a hidden state [D]."""
+        logits: Tensor = self._model.lm_head(hidden)
+        return logits
+
+    def split_heads(self, projected: Tensor) -> Tensor:
+        """A projection's output [1,S,heads*E] or [1,S,heads,E] as [heads,S,E], a copy."""
+        split = projected.view(projected.shape[1], -1, self._head_size)
         return split.transpose(0, 1).contiguous()
+
+    def mean_over_groups(self, heads: Tensor) -> Tensor:
+        """[H,E] of attention heads to [G,E] of the key/value heads that they share."""
+        return heads.view(self._groups, -1, self._head_size).mean(dim=1)

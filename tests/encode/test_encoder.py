@@ -25,6 +25,8 @@ SPEC = PatchSpec(
 class LinearTower(nn.Module):
     """Merges 2 x 2 patches and projects them: a vision tower without attention, in float64."""
 
+    device = torch.device("cpu")
+
     def __init__(self, *, num_levels: int = 2) -> None:
         super().__init__()
         merged = 4 * SPEC.patch_values

@@ -26,7 +26,6 @@ def test_keep_rows_sorts_and_carries_deepstack() -> None:
     assert kept.cells.tolist() == [[0, 0, 0], [0, 0, 2], [0, 0, 4]]
     assert kept.deepstack is not None
     assert kept.deepstack[1].tolist() == [[10, 11], [14, 15], [18, 19]]
-    assert kept.num_total == 5
 
 
 @pytest.mark.parametrize("rows", [[0, 0], [-1], [5], [3, 1, 3]])

@@ -17,7 +17,7 @@ from streamvlm.encode import Encoder
 from streamvlm.vlm.positions import CLAMPED_GAP, Cursor, offsets, place_by_time
 from streamvlm.vlm.qwen import QwenVL
 from tests.conftest import clip_size, make_clip, tiny_vlm
-from tests.streams import reference_positions
+from tests.streams import ask, feed, make_pipeline, reference_positions
 
 TEXT = "What happened?"
 ROWS, COLUMNS = 3, 4
@@ -129,26 +129,46 @@ gaps_and_lengths = st.lists(st.tuples(st.integers(0, 10**12), st.integers(1, 500
 def test_offsets_keep_order_and_never_overlap(
     pieces: list[tuple[int, int]], policy: Any, max_span: int
 ) -> None:
-    spans, position = [], 0
+    """Runs of text with gaps between them, wherever the borders of blocks are."""
+    positions: list[int] = []
     for gap, length in pieces:
-        spans.append((position + gap, position + gap + length))
-        position = spans[-1][1]
-    moved = [
-        (first + offset, end + offset)
-        for (first, end), offset in zip(spans, offsets(spans, policy, max_span), strict=True)
-    ]
-    between = [start - end for (_, end), (start, _) in pairwise(moved)]
-    assert all(gap >= 0 for gap in between)
+        start = positions[-1] + 1 + gap if positions else gap
+        positions += range(start, start + length)
+    ledger = torch.tensor(positions, dtype=torch.long)[:, None].expand(-1, 3)
+    moved = (ledger[:, 0] + offsets(ledger, policy, max_span)).tolist()
+    steps = [after - before for before, after in pairwise(moved)]
+    assert all(step >= 1 for step in steps)
     if policy == "compact":
-        assert all(gap == 0 for gap in between)
+        assert all(step == 1 for step in steps)
     if policy == "clamp":
-        assert all(gap <= CLAMPED_GAP for gap in between)
+        assert all(step <= CLAMPED_GAP + 1 for step in steps)
     if moved:
-        lengths = sum(length for _, length in pieces)
-        bound = max(max_span, lengths + CLAMPED_GAP * len(pieces))
-        assert moved[-1][1] - moved[0][0] <= bound
-        assert moved[0] == spans[0]
+        assert moved[0] == positions[0]
+        bound = max(max_span, len(positions) + CLAMPED_GAP * len(pieces))
+        assert moved[-1] - moved[0] < bound
 
 
 def test_keep_moves_nothing_within_the_span() -> None:
-    assert offsets([(0, 3), (900, 950)], "keep", 1000) == (0, 0)
+    ledger = torch.tensor([0, 1, 2, 900, 901])[:, None].expand(-1, 3)
+    assert offsets(ledger, "keep", 1000).tolist() == [0] * 5
+    assert offsets(ledger, "keep", 800).tolist()[-1] == -(897 - CLAMPED_GAP)
+
+
+def test_cells_of_one_picture_are_never_torn_apart() -> None:
+    """A picture wider than the clamp, and the text behind it."""
+    cells = torch.tensor([[0, 0, column] for column in range(150)]) + 10
+    ledger = torch.cat([cells, torch.tensor([[160, 160, 160]])])
+    assert offsets(ledger, "compact", 1).tolist() == [0] * 151
+
+
+@pytest.mark.parametrize("policy", ["keep", "clamp", "compact"])
+def test_hours_of_stillness_do_not_stretch_a_context(family: str, policy: Any) -> None:
+    vlm = tiny_vlm(family)
+    pipeline = make_pipeline(
+        vlm, policy=policy, max_span=24_000, fresh_clips=2, segment_clips=2, gate_threshold=0.01
+    )
+    clips = [make_clip(hour * 3600, size=clip_size(vlm)) for hour in range(0, 36, 4)]
+    feed(pipeline, clips)
+    prompt = ask(pipeline, TEXT)._prompt
+    assert prompt is not None
+    assert int(prompt.inputs.positions.max()) < 24_000

@@ -87,7 +87,7 @@ def test_cuda_gives_the_numbers_of_the_cpu(family: str) -> None:
     gpu._model.load_state_dict(cpu._model.state_dict())
     outcomes = []
     for vlm in (cpu, gpu):
-        (tokens,) = Encoder(tower=vlm, max_batch_clips=1, device=vlm.device).encode(
+        (tokens,) = Encoder(tower=vlm, max_batch_clips=1).encode(
             [make_clip(0, size=clip_size(vlm))]
         )
         prefix, cursor = vlm.lay_out_prefix()

@@ -1,0 +1,39 @@
+"""When a stream was blind: the newest gaps, in order, bounded."""
+
+from __future__ import annotations
+
+from bisect import insort
+from dataclasses import replace
+
+from streamvlm.types import Gap
+
+
+class GapLog:
+    """At most `most` gaps, oldest first. Gaps that touch and have one reason become one, so that a
+    fault that comes back with every clip does not push out what happened before.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._gaps: list[Gap] = []
+
+    def add(self, gap: Gap) -> None:
+        """Note a gap, in whatever order they come; the oldest goes where there are too many."""
+        insort(self._gaps, gap, key=lambda known: known.interval.start.pts_seconds)
+        joined: list[Gap] = []
+        for known in self._gaps:
+            last = joined[-1] if joined else None
+            if last and last.reason == known.reason and _touch(last, known):
+                end = max(last.interval.end, known.interval.end, key=lambda time: time.pts_seconds)
+                joined[-1] = replace(last, interval=last.interval.until(end))
+            else:
+                joined.append(known)
+        self._gaps = joined[-self._most :]
+
+    def newest(self) -> tuple[Gap, ...]:
+        """All that are kept, oldest first."""
+        return tuple(self._gaps)
+
+
+def _touch(earlier: Gap, later: Gap) -> bool:
+    return later.interval.start.pts_seconds <= earlier.interval.end.pts_seconds

@@ -10,6 +10,7 @@ against their budget. Exits with 1 where memory is not flat within 5 % after the
 from __future__ import annotations
 
 import argparse
+import queue
 import statistics
 import sys
 import threading
@@ -24,7 +25,7 @@ from streamvlm.capture import open_feed
 from streamvlm.config import Config
 from streamvlm.engine import StreamEngine
 from streamvlm.evaluate.rtsp_camera import RtspCamera
-from streamvlm.types import AnswerFailed, AnswerFinished, Question, Sampling
+from streamvlm.types import AnswerEvent, AnswerFailed, AnswerFinished, Question, Sampling
 
 WARM_UP_SHARE = 0.2
 MOST_GROWTH = 0.05
@@ -34,7 +35,7 @@ ASK_SECONDS = 20.0
 
 def ask(engine: StreamEngine, number: int) -> None:
     """One question, waited for."""
-    done = threading.Event()
+    last: queue.SimpleQueue[AnswerEvent] = queue.SimpleQueue()
     question = Question(
         question_id=f"q{number}",
         stream_id="soak",
@@ -42,15 +43,14 @@ def ask(engine: StreamEngine, number: int) -> None:
         sampling=Sampling(max_new_tokens=16),
     )
 
-    def listen(event: Any) -> None:
-        if isinstance(event, AnswerFailed):
-            raise event.error
-        if isinstance(event, AnswerFinished):
-            done.set()
+    def listen(event: AnswerEvent) -> None:
+        if isinstance(event, AnswerFailed | AnswerFinished):
+            last.put(event)
 
     engine.ask(question, listen)
-    if not done.wait(60):
-        raise TimeoutError("no answer within 60 s")
+    event = last.get(timeout=60)
+    if isinstance(event, AnswerFailed):
+        raise event.error
 
 
 def watch(engine: StreamEngine, minutes: float, console: Console) -> list[dict[str, Any]]:
@@ -130,8 +130,16 @@ def main() -> int:
     }
     print("wrote", write("soak", result))
     console.print({key: value for key, value in result.items() if key != "samples"})
-    is_flat = max(result["engine_growth"], result["decoder_growth"]) <= MOST_GROWTH
-    return 0 if is_flat and result["most_kv_bytes"] <= arguments.budget_bytes else 1
+    first, last = samples[len(samples) // 5], samples[-1]
+    holds = {
+        "memory is flat": max(result["engine_growth"], result["decoder_growth"]) <= MOST_GROWTH,
+        "budget holds": result["most_kv_bytes"] <= arguments.budget_bytes,
+        "budget was reached": last["evicted_blocks"] > 0,
+        "no descriptor leaks": last["file_descriptors"] <= first["file_descriptors"],
+        "no clip was dropped": last["clips_dropped"] == 0,
+    }
+    console.print(holds)
+    return 0 if all(holds.values()) else 1
 
 
 if __name__ == "__main__":

@@ -27,7 +27,16 @@ from rich.table import Table
 from streamvlm.encode import Encoder, preprocess
 from streamvlm.pipeline import StreamPipeline
 from streamvlm.reduce import ReductionContext, advance_reference, build_reducer
-from streamvlm.types import Clip, ClockSource, Question, Sampling, StreamTime, VisualTokens
+from streamvlm.types import (
+    AnswerFinished,
+    Clip,
+    ClockSource,
+    Question,
+    Sampling,
+    StreamTime,
+    Usage,
+    VisualTokens,
+)
 from streamvlm.vlm import Cursor, load
 from streamvlm.vlm.inputs import join
 from streamvlm.vlm.qwen import QwenVL
@@ -38,19 +47,36 @@ FRESH_CLIPS = 4
 SIDE = 448
 
 
-def milliseconds(work: Callable[[], Any], device: torch.device, repeats: int) -> dict[str, float]:
-    """Median, fastest and slowest of `repeats` runs after a warm-up."""
-    times = []
+def in_turn(
+    works: list[Callable[[], Any]], device: torch.device, repeats: int
+) -> list[dict[str, float]]:
+    """Each work once, `repeats` times over, after a warm-up: its median, fastest and slowest run
+    in milliseconds.
+    """
+    times: list[list[float]] = [[] for _ in works]
     for run in range(repeats + 1):
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-        start = time.perf_counter()
-        work()
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-        if run:
-            times.append(1000 * (time.perf_counter() - start))
-    return {"median": statistics.median(times), "min": min(times), "max": max(times)}
+        for work, taken in zip(works, times, strict=True):
+            wait_for(device)
+            start = time.perf_counter()
+            work()
+            wait_for(device)
+            if run:
+                taken.append(1000 * (time.perf_counter() - start))
+    return [
+        {"median": statistics.median(taken), "min": min(taken), "max": max(taken)}
+        for taken in times
+    ]
+
+
+def milliseconds(work: Callable[[], Any], device: torch.device, repeats: int) -> dict[str, float]:
+    """As `in_turn`, for one work."""
+    return in_turn([work], device, repeats)[0]
+
+
+def wait_for(device: torch.device) -> None:
+    """Until the device has done what it was given."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
 
 
 def noise_clip(index: int) -> Clip:
@@ -128,8 +154,8 @@ def lay_out(vlm: QwenVL, tokens: list[VisualTokens], cursor: Cursor) -> Any:
     return join(parts)
 
 
-def watched_pipeline(vlm: QwenVL, num_clips: int) -> StreamPipeline:
-    """A stream of noise of which everything is remembered."""
+def watched_pipeline(vlm: QwenVL, clips: list[Clip]) -> StreamPipeline:
+    """A stream of which everything is remembered and recalled."""
     prefix, cursor = vlm.lay_out_prefix()
     pipeline = StreamPipeline(
         vlm,
@@ -141,27 +167,27 @@ def watched_pipeline(vlm: QwenVL, num_clips: int) -> StreamPipeline:
         segment_clips=CLIPS_PER_BLOCK,
         budget_bytes=2**40,
         local_blocks=4,
-        recall_blocks=0,
+        recall_blocks=len(clips),
         policy="keep",
         max_span=10**9,
     )
     encoder = Encoder(tower=vlm, max_batch_clips=1)
-    for index in range(num_clips):
-        clip = noise_clip(index)
+    for clip in clips:
         pipeline.admit(clip)
         pipeline.feed(encoder.encode([clip])[0])
     return pipeline
 
 
-def first_token(pipeline: StreamPipeline, num_blocks: int) -> None:
+def first_token(pipeline: StreamPipeline) -> Usage:
     """Ask and compute the first token."""
-    pipeline._recall_blocks = num_blocks
     question = Question(
         question_id="q", stream_id="bench", text=QUESTION, sampling=Sampling(max_new_tokens=1)
     )
     answering = pipeline.ask(question, time.monotonic())
     answering.advance()
-    answering.advance()
+    finished = answering.advance()[-1]
+    assert isinstance(finished, AnswerFinished)
+    return finished.usage
 
 
 def plain_first_token(vlm: QwenVL, clips: list[Clip]) -> None:
@@ -194,29 +220,36 @@ def plain_first_token(vlm: QwenVL, clips: list[Clip]) -> None:
 
 
 def answer_milliseconds(vlm: QwenVL, recalled: list[int], repeats: int) -> list[dict[str, Any]]:
-    """Time to first token at each number of recalled tokens, ours and the plain path's, in turn."""
+    """Time to first token at each number of recalled tokens: ours and the plain path's, in turn,
+    on the same clips.
+    """
     cells = (SIDE // vlm.patch_spec.rule.cell_pixels) ** 2
-    blocks = {number: max(1, round(number / (CLIPS_PER_BLOCK * cells))) for number in recalled}
-    clips = max(blocks.values()) * CLIPS_PER_BLOCK + FRESH_CLIPS
-    pipeline = watched_pipeline(vlm, clips)
+    ours_attention, plain_attention = vlm._vision.config._attn_implementation, "sdpa"
     rows = []
-    for number, num_blocks in blocks.items():
-        same = [noise_clip(i) for i in range(num_blocks * CLIPS_PER_BLOCK + FRESH_CLIPS)]
-        attention = vlm._vision.config._attn_implementation
-        ours = milliseconds(lambda n=num_blocks: first_token(pipeline, n), vlm.device, repeats)
-        vlm._vision.config._attn_implementation = "sdpa"
-        theirs = milliseconds(
-            lambda s=same: plain_first_token(vlm, s), vlm.device, max(1, repeats // 2)
-        )
-        vlm._vision.config._attn_implementation = attention
+    for number in recalled:
+        num_blocks = max(1, round(number / (CLIPS_PER_BLOCK * cells)))
+        clips = [noise_clip(i) for i in range(num_blocks * CLIPS_PER_BLOCK + FRESH_CLIPS)]
+        pipeline = watched_pipeline(vlm, clips)
+
+        def ours(pipeline: StreamPipeline = pipeline) -> None:
+            vlm._vision.config._attn_implementation = ours_attention
+            first_token(pipeline)
+
+        def theirs(clips: list[Clip] = clips) -> None:
+            vlm._vision.config._attn_implementation = plain_attention
+            plain_first_token(vlm, clips)
+
+        streamed, plain = in_turn([ours, theirs], vlm.device, repeats)
+        vlm._vision.config._attn_implementation = ours_attention
+        usage = first_token(pipeline)
         rows.append(
             {
-                "recalled_tokens": sum(len(b.kv) for b in pipeline.memory.blocks[:num_blocks]),
-                "asked_for": number,
-                "clips": len(same),
-                "streamvlm_ms": ours,
-                "plain_ms": theirs,
-                "plain_over_streamvlm": theirs["median"] / ours["median"],
+                "recalled_tokens": usage.recalled_tokens,
+                "prefilled_tokens": usage.prompt_tokens,
+                "clips": len(clips),
+                "streamvlm_ms": streamed,
+                "plain_ms": plain,
+                "plain_over_streamvlm": plain["median"] / streamed["median"],
             }
         )
     return rows

@@ -199,7 +199,9 @@ class StreamEngine:
         self._has_work.set()
 
     def stop(self) -> None:
-        """End `run` after its current step, fail what waits, stop all feeds; any thread."""
+        """End `run` after its current step, which then fails what waits; stop all feeds. Any
+        thread.
+        """
         self._is_stopping = True
         self.wake()
         self._streams.close()

@@ -29,15 +29,15 @@ def test_every_path_in_the_readme_exists() -> None:
 
 
 def test_every_command_of_the_readme_is_one_of_the_command_line() -> None:
-    text = (ROOT / "README.md").read_text()
-    named = set(re.findall(r"streamvlm (serve|add|ask|streams|remove|doctor)\b", text))
+    named = set(re.findall(r"bin/streamvlm ([a-z-]+)", (ROOT / "README.md").read_text()))
     shown = subprocess.run(
         [sys.executable, "-m", "streamvlm.cli", "--help"],
         capture_output=True,
         text=True,
         check=True,
     ).stdout
-    assert named and all(re.search(rf"\b{command}\b", shown) for command in named)
+    offered = set(re.findall(r"^\W*([a-z]+)  ", shown, re.MULTILINE))
+    assert named and named <= offered, named - offered
 
 
 def test_every_error_has_a_reason_of_its_own_and_is_in_the_drawn_tree() -> None:
@@ -58,11 +58,12 @@ def test_what_must_start_small_loads_no_torch(module: str) -> None:
 
 
 def test_files_are_short_enough_to_read() -> None:
-    lengths = {
-        path: len(path.read_text().splitlines())
+    generated = ROOT / "streamvlm" / "wire" / "v1"
+    long = {
+        str(path.relative_to(ROOT))
         for folder in ("streamvlm", "services")
         for path in (ROOT / folder).rglob("*.py")
-        if not path.name.endswith(("_pb2.py", "_pb2_grpc.py"))
+        if generated not in path.parents and len(path.read_text().splitlines()) > 300
     }
-    long = {path.name for path, length in lengths.items() if length > 300}
-    assert len(long) <= 4, f"split by idea: {long}"
+    # What flows is one list, read from top to bottom; the adapter is next to be split.
+    assert long <= {"streamvlm/types.py", "streamvlm/vlm/qwen.py"}, "split by idea, not by size"

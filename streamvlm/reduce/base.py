@@ -36,9 +36,9 @@ class ReductionContext:
     clip_index: int = 0
     """Counts the clips that the reducer has seen; staggers refreshes."""
     previous: VisualTokens | None = None
-    """The clip before, in full; None at the start, after a gap and after a change of size."""
+    """The clip before, in full, be it of another size; None at the start and after a gap."""
     reference: Reference | None = None
-    """What was last kept in each cell; None as for `previous`."""
+    """What was last kept in each cell, be it of another size; None at the start and after a gap."""
     max_kept: int | None = None
     """Most tokens to keep; None = no cap."""
     generator: Generator | None = None

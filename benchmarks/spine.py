@@ -201,7 +201,9 @@ def plain_first_token(vlm: QwenVL, clips: list[Clip]) -> None:
         )
     else:
         video = f"<|vision_start|>{pad * len(clips)}<|vision_end|>"
-    ids = torch.tensor([vlm.token_ids(f"{vlm._turn_start}{video}{QUESTION}{vlm._turn_end}")])
+    ids = torch.tensor(
+        [vlm.layout.token_ids(f"{vlm.layout.turn_start}{video}{QUESTION}{vlm.layout.turn_end}")]
+    )
     pixels = torch.from_numpy(np.stack([clip.pixels for clip in clips]))
     patches, grid = preprocess(pixels, vlm.patch_spec, vlm.device)
     extra: dict[str, Any] = {}

@@ -14,8 +14,9 @@ from transformers.utils import cached_file
 from streamvlm.errors import CheckpointError, ConfigError
 from streamvlm.types import GridRule
 from streamvlm.vlm import random_weights
+from streamvlm.vlm.layout import Family
 from streamvlm.vlm.patches import PatchSpec
-from streamvlm.vlm.qwen import Family, QwenVL
+from streamvlm.vlm.qwen import QwenVL
 from streamvlm.vlm.qwen2_5_vl import QWEN2_5_VL
 from streamvlm.vlm.qwen3_vl import QWEN3_VL
 

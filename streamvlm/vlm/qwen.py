@@ -1,16 +1,14 @@
 """What Qwen2.5-VL and Qwen3-VL have in common, over the unmodified transformers classes.
 
-What differs is a `Family`: how a clip is written, where the raw keys come out, whether there is
-deepstack.
+What differs between them is a `Family`, and how a stream is written for them is in `layout`.
 """
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,48 +16,11 @@ from transformers import DynamicCache
 
 from streamvlm.types import InputTokens, KeptTokens, RawKV, VisualTokens
 from streamvlm.vlm.base import Context, Prefilled
+from streamvlm.vlm.layout import Family, QwenLayout
 from streamvlm.vlm.packed_attention import PACKED_ATTENTION
 from streamvlm.vlm.patches import PatchSpec
-from streamvlm.vlm.positions import Cursor, text_positions
+from streamvlm.vlm.positions import Cursor
 from streamvlm.vlm.raw_keys import Caught, catch
-
-log = logging.getLogger(__name__)
-
-QUESTION_MARK = "\x00question\x00"
-"""Stands for the user's turn while the chat template is split; cannot occur in a template."""
-
-
-class ClipLayout(Protocol):
-    """How one family writes a clip: text before, positions of the visual tokens, text after."""
-
-    def __call__(
-        self, model: QwenVL, tokens: KeptTokens | VisualTokens, cursor: Cursor
-    ) -> tuple[str, Tensor, str, Cursor]:
-        """Text before the visual tokens, their positions int64 [K,3], text after them, and the next
-        cursor.
-        """
-        ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Family:
-    """What differs between the Qwen-VL generations."""
-
-    model_type: str
-    """`model_type` in the checkpoint's config.json."""
-    model_class: Any
-    """The transformers class."""
-    video_prefix: str
-    """Text between the start of the user's turn and the first clip."""
-    video_suffix: str
-    """Text between the last clip and the question."""
-    clip_layout: ClipLayout
-    moving_axes: tuple[bool, bool, bool]
-    raw_key_module: str
-    """Child of the attention module whose output is the raw key."""
-    raw_query_module: str
-    """The same for the raw query."""
-    has_deepstack: bool
 
 
 @dataclass(slots=True)
@@ -120,7 +81,7 @@ class QwenVL:
         self._heads = text.num_attention_heads
         self._head_size = getattr(text, "head_dim", None) or text.hidden_size // self._heads
         self._index_layer = self._layers // 2
-        self._turn_start, self._turn_end = self._split_chat_template()
+        self.layout = QwenLayout(family, model.config, tokenizer, self._text_model.embed_tokens)
 
     @property
     def name(self) -> str:
@@ -166,13 +127,6 @@ class QwenVL:
         ids = [stated] if isinstance(stated, int) else list(stated or [])
         return frozenset([*ids, self._tokenizer.eos_token_id]) - {None}
 
-    @cached_property
-    def video_start(self) -> int:
-        """Position of the first visual token where clips are placed by time: the end of the
-        prefix.
-        """
-        return len(self.token_ids(self._turn_start + self._family.video_prefix))
-
     @torch.inference_mode()
     def encode(
         self, patches: Tensor, grid_thw: list[tuple[int, int, int]]
@@ -186,72 +140,17 @@ class QwenVL:
 
     def lay_out_prefix(self) -> tuple[InputTokens, Cursor]:
         """See `VLM.lay_out_prefix`."""
-        inputs = self._text_inputs(self.token_ids(self._turn_start + self._family.video_prefix), 0)
-        return inputs, Cursor(text=len(inputs), temporal=len(inputs))
+        return self.layout.prefix()
 
     def lay_out_clip(
         self, tokens: KeptTokens | VisualTokens, cursor: Cursor
     ) -> tuple[InputTokens, Cursor]:
         """See `VLM.lay_out_clip`."""
-        start = cursor.text
-        before, positions, after, cursor = self._family.clip_layout(self, tokens, cursor)
-        before_ids, after_ids = self.token_ids(before), self.token_ids(after)
-        first, last = len(before_ids), len(before_ids) + len(tokens)
-        is_visual = torch.zeros(last + len(after_ids), dtype=torch.bool)
-        is_visual[first:last] = True
-        inputs = InputTokens(
-            embeddings=torch.cat(
-                [self._embed(before_ids), tokens.features.to(self.device), self._embed(after_ids)]
-            ),
-            positions=torch.cat(
-                [
-                    text_positions(start, len(before_ids)),
-                    positions,
-                    text_positions(cursor.text - len(after_ids), len(after_ids)),
-                ]
-            ),
-            is_visual=is_visual,
-            deepstack=tokens.deepstack,
-        )
-        return inputs, cursor
+        return self.layout.clip(tokens, cursor)
 
     def lay_out_question(self, text: str, position: int) -> InputTokens:
-        """See `VLM.lay_out_question`. Special tokens written in `text` are read as plain
-        characters.
-        """
-        ids = [
-            *self.token_ids(self._family.video_suffix),
-            *self._tokenizer(text, add_special_tokens=False, split_special_tokens=True).input_ids,
-            *self.token_ids(self._turn_end),
-        ]
-        return self._text_inputs(ids, position)
-
-    def _split_chat_template(self) -> tuple[str, str]:
-        """What the checkpoint's chat template puts before and after the content of the first user
-        turn.
-        """
-        rendered = self._tokenizer.apply_chat_template(
-            [{"role": "user", "content": QUESTION_MARK}], tokenize=False, add_generation_prompt=True
-        )
-        before, _, after = rendered.partition(QUESTION_MARK)
-        return before, after
-
-    def token_ids(self, text: str) -> list[int]:
-        """Tokenize our own text: special tokens in it are special."""
-        ids: list[int] = self._tokenizer(text, add_special_tokens=False).input_ids
-        return ids
-
-    def _embed(self, token_ids: Sequence[int]) -> Tensor:
-        ids = torch.tensor(token_ids, dtype=torch.long, device=self.device)
-        embedded: Tensor = self._text_model.embed_tokens(ids)
-        return embedded
-
-    def _text_inputs(self, token_ids: Sequence[int], start: int) -> InputTokens:
-        return InputTokens(
-            embeddings=self._embed(token_ids),
-            positions=text_positions(start, len(token_ids)),
-            is_visual=torch.zeros(len(token_ids), dtype=torch.bool),
-        )
+        """See `VLM.lay_out_question`."""
+        return self.layout.question(text, position)
 
     def text_of(self, token_ids: Sequence[int]) -> str:
         """See `VLM.text_of`."""
@@ -299,7 +198,7 @@ class QwenVL:
     def decode(self, token_id: int, position: int, context: Context) -> Tensor:
         """See `VLM.decode`."""
         assert isinstance(context, _KVContext)
-        return self.logits(self._run(self._text_inputs([token_id], position), context)[-1])
+        return self.logits(self._run(self.layout.text([token_id], position), context)[-1])
 
     def summary(self, kv: RawKV, is_visual: Tensor) -> Tensor:
         """See `VLM.summary`."""

@@ -10,19 +10,19 @@ from torch import Tensor
 from transformers import Qwen2_5_VLForConditionalGeneration
 
 from streamvlm.types import KeptTokens, VisualTokens
+from streamvlm.vlm.layout import Family, QwenLayout
 from streamvlm.vlm.positions import Cursor, place_by_time
-from streamvlm.vlm.qwen import Family, QwenVL
 
 
 def _clip_layout(
-    model: QwenVL, tokens: KeptTokens | VisualTokens, cursor: Cursor
+    layout: QwenLayout, tokens: KeptTokens | VisualTokens, cursor: Cursor
 ) -> tuple[str, Tensor, str, Cursor]:
     positions, cursor = place_by_time(
         tokens.cells,
         tokens.grid_thw,
-        video_start=model.video_start,
+        video_start=layout.video_start,
         pts_seconds=tokens.interval.start.pts_seconds,
-        tokens_per_second=model.config.vision_config.tokens_per_second,
+        tokens_per_second=layout.config.vision_config.tokens_per_second,
         cursor=cursor,
     )
     return "", positions, "", cursor

@@ -10,15 +10,15 @@ from torch import Tensor
 from transformers import Qwen3VLForConditionalGeneration
 
 from streamvlm.types import KeptTokens, VisualTokens
+from streamvlm.vlm.layout import Family, QwenLayout
 from streamvlm.vlm.positions import Cursor, place_by_order
-from streamvlm.vlm.qwen import Family, QwenVL
 
 
 def _clip_layout(
-    model: QwenVL, tokens: KeptTokens | VisualTokens, cursor: Cursor
+    layout: QwenLayout, tokens: KeptTokens | VisualTokens, cursor: Cursor
 ) -> tuple[str, Tensor, str, Cursor]:
     before = f"<{tokens.pts_seconds:.1f} seconds><|vision_start|>"
-    start = cursor.text + len(model.token_ids(before))
+    start = cursor.text + len(layout.token_ids(before))
     positions, end = place_by_order(tokens.cells, tokens.grid_thw, start)
     after = "<|vision_end|>"
     return before, positions, after, Cursor(text=end + 1, temporal=end + 1)

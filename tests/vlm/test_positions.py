@@ -45,7 +45,7 @@ def token_types(vlm: QwenVL, num_clips: int) -> Tensor:
     for index in range(num_clips):
         if vlm.config.model_type == "qwen3_vl":
             written = f"<{index + 0.25:.1f} seconds><|vision_start|>"
-            types += [0] * len(vlm.token_ids(written)) + [2] * visual + [0]
+            types += [0] * len(vlm.layout.token_ids(written)) + [2] * visual + [0]
         else:
             types += [2] * visual
     return torch.tensor(types + [0] * question)

@@ -12,9 +12,12 @@ from typing import Any
 import pytest
 import torch
 
+from streamvlm.capture import PushFeed
+from streamvlm.config import Config
+from streamvlm.engine import StreamEngine
 from streamvlm.vlm.qwen import QwenVL
 from tests.conftest import clip_size, make_clip, tiny_vlm
-from tests.streams import ask, feed, make_pipeline, offline_logits, streamed_logits
+from tests.streams import EVERYTHING, ask, feed, make_pipeline, offline_logits, streamed_logits
 
 TEXT = "When did the red van leave?"
 NUM_CLIPS = 10
@@ -62,3 +65,39 @@ def test_the_oracle_sees_a_position_error(family: str, monkeypatch: pytest.Monke
     rotate = vlm.rotate
     monkeypatch.setattr(vlm, "rotate", lambda keys, positions: rotate(keys, positions.clamp(min=1)))
     assert largest_difference(vlm) > 1e-6
+
+
+@pytest.mark.parametrize("in_bulk", [False, True], ids=["one_by_one", "in_bulk"])
+@pytest.mark.parametrize("segment_clips", [1, 2, 5])
+def test_pushed_frames_equal_one_forward(vlm: QwenVL, segment_clips: int, in_bulk: bool) -> None:
+    """The whole way from pushed bytes: feed, engine, memory, answer."""
+    clips = [make_clip(i, size=clip_size(vlm)) for i in range(NUM_CLIPS)]
+    everything = {"local_blocks": EVERYTHING, "max_span": 10**9, "segment_clips": segment_clips}
+    config = Config.model_validate(
+        {
+            "encode": {"gate_threshold": 0.0},
+            "reduce": {"name": "all"},
+            "remember": everything,
+            "respond": {"fresh_clips": 2, "recall_blocks": EVERYTHING},
+        }
+    )
+    engine = StreamEngine(vlm, config)
+    rule = vlm.patch_spec.rule
+    feed = PushFeed("door", fps=2.0, rule=rule, queue_clips=NUM_CLIPS, pause_seconds=5.0)
+    engine.add_stream("door", "push:", feed)
+    for clip in clips:
+        for pixels, time in zip(clip.pixels, clip.times, strict=True):
+            height, width, _ = pixels.shape
+            feed.push(
+                pixels.tobytes(), "rgb24", height=height, width=width, utc_seconds=time.utc_seconds
+            )
+            if not in_bulk:
+                engine.step()
+    while engine.step():
+        pass
+    pipeline = engine._streams.get("door").pipeline
+    streamed, tokens = streamed_logits(ask(pipeline, TEXT), 4)
+    with torch.inference_mode():
+        offline = offline_logits(vlm, plain_model(vlm), clips, TEXT, tokens)
+    for ours, theirs in zip(streamed, offline, strict=True):
+        assert float((ours - theirs).abs().max()) < 1e-5

@@ -7,6 +7,7 @@ full-context forward of the unmodified transformers model (invariants I1, I5 and
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -15,6 +16,8 @@ import torch
 from streamvlm.capture import PushFeed
 from streamvlm.config import Config
 from streamvlm.engine import StreamEngine
+from streamvlm.remember import KVMemory
+from streamvlm.types import InputTokens, Interval, KVBlock
 from streamvlm.vlm.qwen import QwenVL
 from tests.conftest import clip_size, make_clip, tiny_vlm
 from tests.streams import EVERYTHING, ask, feed, make_pipeline, offline_logits, streamed_logits
@@ -60,11 +63,43 @@ def test_streaming_equals_one_forward_with_sharp_attention(family: str, segment_
     assert largest_difference(vlm, segment_clips=segment_clips, fresh_clips=2) < 1e-9
 
 
-def test_the_oracle_sees_a_position_error(family: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def sinks_all_at_one_position(patched: pytest.MonkeyPatch) -> None:
+    """I1: keys are rotated to positions that are not theirs."""
+    rotate = QwenVL.rotate
+    patched.setattr(QwenVL, "rotate", lambda vlm, k, p: rotate(vlm, k, p.clamp(min=1)))
+
+
+def decoded_one_position_too_far(patched: pytest.MonkeyPatch) -> None:
+    """I5: the tokens of the answer are not where one forward would have them."""
+    decode = QwenVL.decode
+    patched.setattr(QwenVL, "decode", lambda vlm, t, p, context: decode(vlm, t, p + 1, context))
+
+
+def a_segment_sees_one_segment_before_it(patched: pytest.MonkeyPatch) -> None:
+    """I21: what a clip knows of those before it depends on how clips are grouped."""
+    append = KVMemory.append
+
+    def narrow(memory: KVMemory, inputs: InputTokens, interval: Interval) -> KVBlock:
+        memory._local_blocks = 1
+        return append(memory, inputs, interval)
+
+    patched.setattr(KVMemory, "append", narrow)
+
+
+@pytest.mark.parametrize(
+    "plant",
+    [
+        sinks_all_at_one_position,
+        decoded_one_position_too_far,
+        a_segment_sees_one_segment_before_it,
+    ],
+)
+def test_the_oracle_fails_on_a_planted_bug(
+    family: str, plant: Callable[[pytest.MonkeyPatch], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
     vlm = tiny_vlm(family, dtype="float64", sharpened=True)
-    rotate = vlm.rotate
-    monkeypatch.setattr(vlm, "rotate", lambda keys, positions: rotate(keys, positions.clamp(min=1)))
-    assert largest_difference(vlm) > 1e-6
+    plant(monkeypatch)
+    assert largest_difference(vlm, segment_clips=2) > 1e-6
 
 
 @pytest.mark.parametrize("in_bulk", [False, True], ids=["one_by_one", "in_bulk"])

@@ -45,6 +45,8 @@ test: setup
 
 bench: setup
 	$(BIN)/python benchmarks/spine.py
+	$(BIN)/python benchmarks/reconnect.py
+	$(BIN)/python benchmarks/soak.py
 
 serve: setup
 	$(BIN)/streamvlm serve --config configs/embedded.yaml

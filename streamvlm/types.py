@@ -499,6 +499,8 @@ class FeedStatus:
     gap_seconds_total: float = 0.0
     clips_waiting: int = 0
     last_frame: StreamTime | None = None
+    blind: Gap | None = None
+    """The outage that goes on now, until now; it becomes one of the gaps when pictures come back."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -168,6 +168,7 @@ def watched_pipeline(vlm: QwenVL, clips: list[Clip]) -> StreamPipeline:
         budget_bytes=2**40,
         local_blocks=4,
         recall_blocks=len(clips),
+        max_question_tokens=1024,
         policy="keep",
         max_span=10**9,
     )

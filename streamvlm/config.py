@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from streamvlm.errors import ConfigError
 
 Positive = Annotated[int, Field(gt=0)]
-PositiveSeconds = Annotated[float, Field(gt=0)]
+PositiveSeconds = Annotated[float, Field(gt=0, le=3600, allow_inf_nan=False)]
 
 
 class Section(BaseModel):
@@ -28,7 +28,7 @@ class Section(BaseModel):
 class CaptureConfig(Section):
     """Frames from sources."""
 
-    fps: Annotated[float, Field(gt=0, le=30)] = 2.0
+    fps: Annotated[float, Field(ge=0.01, le=30)] = 2.0
     """Sampled frames per second; two frames make a clip."""
     queue_clips: Positive = 32
     """Clips of one stream that may wait for the engine; beyond it the oldest are dropped and
@@ -77,7 +77,10 @@ class RespondConfig(Section):
     max_new_tokens: Positive = 256
     """Longest answer that a question may ask for."""
     max_question_characters: Positive = 4_000
-    """Longest question."""
+    """Longest question, in characters."""
+    max_question_tokens: Positive = 1_024
+    """Longest question, in tokens: emoji and rare scripts take several a character, and a long
+    prefill holds up every stream."""
 
 
 class VLMConfig(Section):

@@ -131,6 +131,7 @@ class StreamEngine:
             gate_threshold=self._config.encode.gate_threshold,
             fresh_clips=respond.fresh_clips,
             recall_blocks=respond.recall_blocks,
+            max_question_tokens=respond.max_question_tokens,
             segment_clips=remember.segment_clips,
             budget_bytes=remember.budget_bytes,
             local_blocks=remember.local_blocks,
@@ -161,7 +162,7 @@ class StreamEngine:
         for _ in range(most):
             if not self._watch([stream]):
                 break
-        return stream.pipeline.ask(question, asked_at)
+        return stream.pipeline.ask(question, asked_at, stream.feed.status().blind)
 
     def step(self) -> bool:
         """Do the most urgent piece of work; False when there is none.
@@ -191,7 +192,6 @@ class StreamEngine:
                 # The timeout only bounds how long a missed wake-up could go unnoticed.
                 self._has_work.wait(timeout=1.0)
         finally:
-            self._questions.close(EngineStoppedError("the engine is stopping"))
             self.stop()
 
     def wake(self) -> None:
@@ -199,10 +199,9 @@ class StreamEngine:
         self._has_work.set()
 
     def stop(self) -> None:
-        """End `run` after its current step, which then fails what waits; stop all feeds. Any
-        thread.
-        """
+        """End `run` after its current step, fail what waits at once, stop all feeds; any thread."""
         self._is_stopping = True
+        self._questions.close(EngineStoppedError("the engine is stopping"))
         self.wake()
         self._streams.close()
 

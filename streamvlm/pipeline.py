@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from streamvlm.encode import PixelGate
-from streamvlm.errors import StreamEmptyError
+from streamvlm.errors import QuestionError, StreamEmptyError
 from streamvlm.gaps import GapLog
 from streamvlm.reduce import Reducer, ReductionContext, Reference, advance_reference
 from streamvlm.remember import KVMemory
@@ -82,6 +82,7 @@ class StreamPipeline:
         budget_bytes: int,
         local_blocks: int,
         recall_blocks: int,
+        max_question_tokens: int,
         policy: PositionPolicy,
         max_span: int,
     ) -> None:
@@ -98,7 +99,8 @@ class StreamPipeline:
             threshold=gate_threshold, cell_pixels=vlm.patch_spec.rule.cell_pixels
         )
         self._fresh_clips, self._segment_clips = fresh_clips, segment_clips
-        self._recall_blocks, self._policy, self._max_span = recall_blocks, policy, max_span
+        self._recall_blocks, self._max_question_tokens = recall_blocks, max_question_tokens
+        self._policy, self._max_span = policy, max_span
         self._fresh: deque[_Fresh] = deque()
         self._open: _Recent | None = None
         self._cursor = first_cursor
@@ -192,14 +194,16 @@ class StreamPipeline:
             self._gaps.add(Gap(interval=interval, reason=ENGINE_FAILED))
             raise
 
-    def ask(self, question: Question, asked_at: float) -> Answering:
+    def ask(self, question: Question, asked_at: float, blind: Gap | None = None) -> Answering:
         """An answer from what is known now; nothing that comes later changes it, and it changes
-        nothing.
+        nothing. `blind` is an outage that goes on now.
 
-        Raises StreamEmptyError where nothing was seen yet.
+        Raises StreamEmptyError where nothing was seen yet, QuestionError where the question has
+        more tokens than are allowed.
         """
         if not (self._fresh or self._open or self.memory.blocks):
             raise StreamEmptyError(f"stream {question.stream_id!r} has not shown a picture yet")
+        self._check_length(question.text)
         recall = self._recall(question.text)
         recent, cursor = self._lay_out_recent()
         prompt = assemble(
@@ -217,9 +221,14 @@ class StreamPipeline:
             question,
             prompt,
             evidence=[*_recalled_evidence(recall), *_recent_evidence(recent)],
-            gaps=self._gaps.newest(),
+            gaps=[*self._gaps.newest(), *([blind] if blind else [])],
             asked_at=asked_at,
         )
+
+    def _check_length(self, text: str) -> None:
+        tokens, most = len(self._vlm.lay_out_question(text, 0)), self._max_question_tokens
+        if tokens > most:
+            raise QuestionError(f"the question has {tokens} tokens; at most {most} are allowed")
 
     def _recall(self, text: str) -> Recall:
         """A first pass over the question alone gives the probe that the index is searched with."""

@@ -105,6 +105,9 @@ class QuestionQueue:
                 return False
             self._inquiries.move_to_end(inquiry.question.question_id)
         events = self._step(inquiry)
+        with self._lock:
+            if inquiry.question.question_id not in self._inquiries:
+                return True  # closed meanwhile: its last event has been told
         is_over = any(isinstance(event, AnswerFinished | AnswerFailed) for event in events)
         if not _tell(inquiry, events) or is_over:
             with self._lock:

@@ -500,7 +500,7 @@ class FeedStatus:
     clips_waiting: int = 0
     last_frame: StreamTime | None = None
     blind: Gap | None = None
-    """The outage that goes on now, until now; it becomes one of the gaps when pictures come back."""
+    """The outage that goes on now, until now; a gap like others once pictures come back."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -35,6 +35,7 @@ def make_pipeline(
         budget_bytes=2**30,
         local_blocks=EVERYTHING,
         recall_blocks=EVERYTHING,
+        max_question_tokens=EVERYTHING,
         policy="keep",
         max_span=10**9,
     )

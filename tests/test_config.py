@@ -27,7 +27,8 @@ def test_the_defaults_are_the_embedded_deployment() -> None:
     [
         ("captur: {}", r"unknown key 'captur'; allowed here: capture, encode"),
         ("capture: {fpss: 2}", r"unknown key 'capture.fpss'; allowed here: fps, queue_clips"),
-        ("capture: {fps: 0}", r"capture.fps = 0.*greater than 0"),
+        ("capture: {fps: 0}", r"capture.fps = 0: .*greater than or equal to 0.01"),
+        ("capture: {open_timeout_seconds: .inf}", r"open_timeout_seconds = inf"),
         ("vlm: {dtype: int8}", r"vlm.dtype = 'int8'.*'auto'"),
         ("capture: 3", r"capture = 3"),
         ("[1, 2]", r"must hold sections, got list"),

@@ -45,12 +45,13 @@ class ListFeed:
 
     waiting: deque[Clip | Gap] = field(default_factory=deque)
     is_stopped: bool = False
+    blind: Gap | None = None
 
     def take(self) -> Clip | Gap | None:
         return self.waiting.popleft() if self.waiting else None
 
     def status(self) -> FeedStatus:
-        return FeedStatus(state=SourceState.LIVE, clips_waiting=len(self.waiting))
+        return FeedStatus(state=SourceState.LIVE, clips_waiting=len(self.waiting), blind=self.blind)
 
     def stop(self) -> None:
         self.is_stopped = True
@@ -376,6 +377,34 @@ def test_a_wrong_question_is_refused_and_named(wrong: dict[str, Any], said: str)
     asked = Question(**{"question_id": "q", "stream_id": "door", "text": "What?", **wrong})
     with pytest.raises(QuestionError, match=said):
         engine.ask(asked, lambda event: None)
+
+
+def test_a_question_of_too_many_tokens_is_refused_in_its_turn() -> None:
+    engine, events = make_engine(), []
+    watch(engine, count=2)
+    long = Question(question_id="q", stream_id="door", text="\N{FOX FACE}" * 1000)
+    engine.ask(long, events.append)
+    settle(engine)
+    assert isinstance(events[-1], AnswerFailed)
+    assert "tokens; at most 1024 are allowed" in str(events[-1].error)
+
+
+def test_an_outage_that_goes_on_is_part_of_the_answer() -> None:
+    engine, events = make_engine(), []
+    feed = watch(engine, count=3)
+    feed.blind = make_gap(3.0, 99.0)
+    engine.ask(question(), events.append)
+    settle(engine)
+    assert events[0].gaps == (feed.blind,)
+
+
+def test_stopping_ends_an_answer_at_once_and_tells_it_once() -> None:
+    engine, events = make_engine(), []
+    watch(engine, count=4)
+    settle(engine)
+    engine.ask(question(), lambda event: (events.append(event), engine.stop()))
+    settle(engine)
+    assert [type(event) for event in events] == [AnswerStarted, AnswerFailed]
 
 
 def test_stopping_fails_what_waits_and_takes_nothing_new() -> None:

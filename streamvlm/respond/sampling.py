@@ -19,7 +19,9 @@ def choose(logits: Tensor, sampling: Sampling, generator: torch.Generator) -> in
     if sampling.top_p == 1:
         return int(torch.multinomial(probabilities.cpu(), 1, generator=generator))
     ordered, ids = probabilities.sort(descending=True, stable=True)
-    # Keep a token as long as those before it have not reached top_p yet; so at least one stays.
-    ordered[ordered.cumsum(0) - ordered >= sampling.top_p] = 0
+    # Keep a token as long as those before it have not reached top_p yet, and always the best one.
+    is_dropped = ordered.cumsum(0) - ordered >= sampling.top_p
+    is_dropped[0] = False
+    ordered[is_dropped] = 0
     drawn = int(torch.multinomial(ordered.cpu(), 1, generator=generator))
     return int(ids[drawn])

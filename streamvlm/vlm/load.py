@@ -78,11 +78,11 @@ def _from_pretrained(
 ) -> tuple[Family, Any, Any]:
     try:
         config = AutoConfig.from_pretrained(checkpoint)
-    except (OSError, ValueError) as error:
+    except Exception as error:  # what a damaged file makes transformers raise is not documented
         raise CheckpointError(
             f"cannot load checkpoint {checkpoint!r}: no readable config.json there; allowed: a "
-            f"local folder in the format of transformers, a hub id, or {RANDOM}SIZE "
-            f"({_first_line(error)})"
+            "local folder in the format of transformers, a hub id (with HF_HUB_OFFLINE=0), or "
+            f"{RANDOM}SIZE ({_first_line(error)})"
         ) from error
     if config.model_type not in FAMILIES:
         raise CheckpointError(
@@ -93,7 +93,7 @@ def _from_pretrained(
     try:
         model = family.model_class.from_pretrained(checkpoint, dtype=dtype).to(device)
         tokenizer = AutoTokenizer.from_pretrained(checkpoint)
-    except (OSError, ValueError, RuntimeError) as error:
+    except Exception as error:
         raise CheckpointError(
             f"cannot load checkpoint {checkpoint!r}: its weights or tokenizer are missing or "
             f"unreadable ({_first_line(error)})"

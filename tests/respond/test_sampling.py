@@ -35,6 +35,7 @@ def test_top_p_leaves_the_fewest_that_reach_it() -> None:
     assert set(drawn(Sampling(temperature=1.0, top_p=0.5))) == {1}
     assert set(drawn(Sampling(temperature=1.0, top_p=0.9))) == {1, 2}
     assert set(drawn(Sampling(temperature=1.0, top_p=1e-9))) == {1}
+    assert set(drawn(Sampling(temperature=1.0, top_p=1e-300))) == {1}
 
 
 def test_high_temperature_flattens() -> None:

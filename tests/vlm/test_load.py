@@ -51,6 +51,14 @@ def test_a_folder_without_weights_is_refused(checkpoint: Path) -> None:
         load(str(checkpoint), device="cpu")
 
 
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json"])
+def test_a_damaged_file_is_refused_in_one_line(checkpoint: Path, name: str) -> None:
+    (checkpoint / name).write_bytes(b'{"model_type": 7, "text_config": []}')
+    with pytest.raises(CheckpointError, match=str(checkpoint)) as caught:
+        load(str(checkpoint), device="cpu")
+    assert "\n" not in str(caught.value)
+
+
 def test_a_folder_without_tokenizer_is_refused(checkpoint: Path) -> None:
     for name in ("tokenizer.json", "tokenizer_config.json"):
         (checkpoint / name).unlink()

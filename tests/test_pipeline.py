@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from streamvlm.pipeline import ENGINE_FAILED, MAX_GAPS
+from streamvlm.vlm import load
 from streamvlm.vlm.qwen import QwenVL
 from tests.conftest import clip_size, make_clip, make_gap, tiny_vlm
 from tests.streams import ask, feed, make_pipeline
@@ -200,3 +201,35 @@ def test_a_long_stream_stays_within_the_span_of_positions(vlm: QwenVL) -> None:
     assert prompt is not None
     assert pipeline._cursor.text > 800
     assert int(prompt.inputs.positions.max()) < 600
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_the_whole_way_on_cuda(family: str, dtype: str) -> None:
+    """Keys and values stay on the device, ledgers and summaries on the cpu; an answer comes out."""
+    vlm = load(f"random:{family}-tiny", dtype=dtype, device="cuda")
+    pipeline = make_pipeline(
+        vlm, {"name": "dtd", "neighbourhood": 3}, fresh_clips=2, segment_clips=2, recall_blocks=3
+    )
+    feed(pipeline, [make_clip(i, size=clip_size(vlm)) for i in range(12)], batch=4)
+    block = pipeline.memory.blocks[0]
+    assert block.kv.keys.device.type == "cuda"
+    assert {block.kv.positions.device.type, block.summary.device.type} == {"cpu"}
+    answering = ask(pipeline, "What is it?", max_new_tokens=4)
+    events = [event for _ in range(5) for event in answering.advance()]
+    assert events[-1].usage.answer_tokens == 4 or events[-1].finish_reason == "stop"
+    pipeline.memory.check()
+
+
+@pytest.mark.gpu
+def test_cuda_remembers_what_the_cpu_remembers(family: str) -> None:
+    """The same tokens are kept, and recall finds the same blocks."""
+    outcomes = []
+    for device in ("cpu", "cuda"):
+        vlm = load(f"random:{family}-tiny", dtype="float32", device=device)
+        vlm._model.load_state_dict(tiny_vlm(family)._model.state_dict())
+        pipeline = make_pipeline(vlm, {"name": "dtd"}, fresh_clips=2, recall_blocks=3)
+        feed(pipeline, [make_clip(i, size=clip_size(vlm)) for i in range(10)])
+        evidence = ask(pipeline, "What is it?")._started.evidence
+        outcomes.append((pipeline.status().tokens_kept, [piece.block_id for piece in evidence]))
+    assert outcomes[0] == outcomes[1]

@@ -115,8 +115,12 @@ def _qwen2_5_vl(
 
 def _tiny(family: str) -> Any:
     """Either family at about half a million parameters."""
+    tokenizer = tiny_tokenizer()
     text: dict[str, Any] = dict(
-        vocab_size=len(tiny_tokenizer()),
+        vocab_size=len(tokenizer),
+        eos_token_id=tokenizer.eos_token_id,
+        bos_token_id=tokenizer.pad_token_id,
+        pad_token_id=tokenizer.pad_token_id,
         hidden_size=128,
         intermediate_size=256,
         num_hidden_layers=4,

@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeAlias
+from typing import Any
 
 import grpc
 from grpc_status import rpc_status
 
+from services.calls import Behavior, Context, Handler, wrapped
+from services.ids import stream_id_of_call
 from streamvlm import errors
 from streamvlm.errors import StreamVLMError
-from streamvlm.wire.failures import error_to_proto
+from streamvlm.wire.failures import error_to_proto, shortened
 
 logger = logging.getLogger(__name__)
 
@@ -42,53 +44,38 @@ STATUS_CODES: dict[type[StreamVLMError], grpc.StatusCode] = {
 }
 """The status of every error; a test proves that none is missing."""
 
-_OURS = "/streamvlm."
-
-_Context = grpc.aio.ServicerContext[Any, Any]
-_Behavior = Callable[[Any, _Context], Awaitable[Any]]
-_Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any] | None"
-
 
 class FailureMapper(grpc.aio.ServerInterceptor):
-    """Ends our calls with the status of what their handlers raise.
-
-    Works on handlers that are coroutines, so those of streams write and do not yield.
-    """
+    """Ends our calls with the status of what their handlers raise."""
 
     async def intercept_service(
         self,
-        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[_Handler]],
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Handler]],
         handler_call_details: grpc.HandlerCallDetails,
-    ) -> _Handler:
+    ) -> Handler:
         """The handler of this call, guarded."""
+        method = handler_call_details.method
         handler = await continuation(handler_call_details)
-        if handler is None or not handler_call_details.method.startswith(_OURS):
-            return handler
-        guarded = {
-            kind: _guarded(behavior, handler_call_details.method)
-            for kind in ("unary_unary", "unary_stream", "stream_unary", "stream_stream")
-            if (behavior := getattr(handler, kind, None)) is not None
-        }
-        # The handlers that grpc makes are named tuples, which its types do not say.
-        replaced: _Handler = handler._replace(**guarded)  # type: ignore[attr-defined]
-        return replaced
+        return wrapped(handler, method, lambda behavior: _guarded(behavior, method))
 
 
-def _guarded(behavior: _Behavior, method: str) -> _Behavior:
-    async def call(request: Any, context: _Context) -> Any:
+def _guarded(behavior: Behavior, method: str) -> Behavior:
+    async def call(request: Any, context: Context) -> Any:
         try:
             return await behavior(request, context)
         except (asyncio.CancelledError, grpc.aio.AbortError):
             raise
         except Exception as error:
-            await _abort(error, method, getattr(request, "stream_id", ""), context)
+            await _abort(error, method, context)
 
     return call
 
 
-async def _abort(error: Exception, method: str, stream_id: str, context: _Context) -> None:
+async def _abort(error: Exception, method: str, context: Context) -> None:
+    stream_id = stream_id_of_call()
     if isinstance(error, StreamVLMError):
-        logger.info("stream %s: %s refused: %s: %s", stream_id, method, error.reason, error)
+        told = shortened(str(error))
+        logger.info("stream %s: %s refused: %s: %s", stream_id, method, error.reason, told)
     else:
         # A traceback is for our log; its text could hold anything, so none of it is told.
         logger.error("stream %s: %s failed", stream_id, method, exc_info=error)

@@ -8,6 +8,7 @@ import uuid
 import grpc
 
 from services.host import EngineHost
+from services.ids import checked_stream_id
 from streamvlm.errors import DeadlineExceededError
 from streamvlm.types import AnswerEvent, AnswerFailed, AnswerFinished
 from streamvlm.wire.answers import event_to_proto, question_from_proto
@@ -28,6 +29,7 @@ class QueryServicer(QueryServiceServicer):
 
     async def Ask(self, request: pb.AskRequest, context: _Context) -> None:
         """Write the events of an answer as they come; the caller's end is the answer's end."""
+        checked_stream_id(request.stream_id)
         question = question_from_proto(request, question_id=uuid.uuid4().hex)
         engine, loop = self._host.engine, asyncio.get_running_loop()
         # Never full: an answer has one event for each token besides its first and its last.

@@ -8,7 +8,6 @@ import logging
 import signal
 import socket
 from collections.abc import AsyncIterator, Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 
 import grpc
@@ -17,10 +16,12 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1.health import aio as health
 from grpc_reflection.v1alpha import reflection
 
+from services.calls import OpenCalls
 from services.failures import FailureMapper
 from services.host import EngineHost
 from services.query import QueryServicer
 from services.streams import StreamServicer
+from services.threads import Threads
 from streamvlm.config import Config
 from streamvlm.errors import AddressInUseError, ConfigError, StreamVLMError
 from streamvlm.wire.v1 import query_service_pb2, stream_service_pb2
@@ -29,15 +30,15 @@ from streamvlm.wire.v1.stream_service_pb2_grpc import add_StreamServiceServicer_
 
 logger = logging.getLogger(__name__)
 
-GRACE_SECONDS = 10.0
-"""What answers that are being given have left when the service is told to stop."""
+GRACE_SECONDS = 5.0
+"""What answers that are being given have left when the service is told to stop. With the 2 s that
+decoders may take to end, well below the 10 s after which Docker kills."""
 LAST_WORDS_SECONDS = 1.0
-"""What calls have to hear that the engine has stopped."""
+"""What answers have to hear that the engine has stopped."""
 
 MAX_MESSAGE_BYTES = 16 * 2**20
 MAX_CALLS = 256
-BLOCKING_THREADS = 32
-"""Threads for what blocks: a camera that does not answer holds one for as long as it may."""
+"""Of ours; health and reflection get through beyond that."""
 
 SERVICES = (
     stream_service_pb2.DESCRIPTOR.services_by_name["StreamService"].full_name,
@@ -54,6 +55,9 @@ _OPTIONS = (
     # Our client pings every 30 s; a server that does not expect it would close the connection.
     ("grpc.http2.min_recv_ping_interval_without_data_ms", 20_000),
     ("grpc.keepalive_permit_without_calls", 1),
+    # A pusher whose network is gone must not keep its stream from the next one for hours.
+    ("grpc.keepalive_time_ms", 30_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
     # New calls find new balancing; calls on their way may end in peace.
     ("grpc.max_connection_age_ms", 30 * 60 * 1000),
 )
@@ -80,6 +84,10 @@ async def _serve(config: Config, address: str, on_ready: Callable[[str], None]) 
         host.running.add_done_callback(lambda running: must_stop.set())
         on_ready(bound)
         await must_stop.wait()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().remove_signal_handler(number)
+            # Who asks a second time has no patience left.
+            signal.signal(number, signal.SIG_DFL)
         logger.info("stopping; answers have %g s to end", GRACE_SECONDS)
     if (failure := host.running.exception()) is not None:
         logger.critical("the engine failed", exc_info=failure)
@@ -91,10 +99,9 @@ async def running(
     config: Config, address: str, *, grace_seconds: float = GRACE_SECONDS
 ) -> AsyncIterator[tuple[str, EngineHost]]:
     """The service while it runs: the address it listens on, with the real port, and its engine."""
-    blocking = ThreadPoolExecutor(BLOCKING_THREADS, thread_name_prefix="blocking")
-    asyncio.get_running_loop().set_default_executor(blocking)
-    host, health_servicer = EngineHost(config), health.HealthServicer()
-    server = _build(host, health_servicer)
+    host, threads, calls = EngineHost(config), Threads(), OpenCalls(MAX_CALLS)
+    streams, health_servicer = StreamServicer(host, threads), health.HealthServicer()
+    server = _build(calls, streams, QueryServicer(host), health_servicer)
     bound = _bind(server, address)
     await _announce(health_servicer, health_pb2.HealthCheckResponse.NOT_SERVING)
     await server.start()
@@ -105,18 +112,31 @@ async def running(
         yield bound, host
     finally:
         await health_servicer.enter_graceful_shutdown()
+        # No call begins from here on, and only answers have the time of grace.
         stopping = asyncio.create_task(server.stop(grace_seconds + LAST_WORDS_SECONDS))
-        await asyncio.wait({stopping}, timeout=grace_seconds)
+        calls.end_all_but_answers()
+        await asyncio.gather(streams.close(), calls.wait_for_answers(grace_seconds))
         await host.stop()
+        await calls.wait_for_answers(LAST_WORDS_SECONDS)
+        await server.stop(None)
         await stopping
+        await asyncio.to_thread(threads.close)
 
 
-def _build(host: EngineHost, health_servicer: health.HealthServicer) -> grpc.aio.Server:
+def _build(
+    calls: OpenCalls,
+    streams: StreamServicer,
+    questions: QueryServicer,
+    health_servicer: health.HealthServicer,
+) -> grpc.aio.Server:
     server = grpc.aio.server(
-        interceptors=[FailureMapper()], options=_OPTIONS, maximum_concurrent_rpcs=MAX_CALLS
+        interceptors=[FailureMapper(), calls],
+        options=_OPTIONS,
+        # Behind our own limit, which says more and lets probes of health through.
+        maximum_concurrent_rpcs=2 * MAX_CALLS,
     )
-    add_StreamServiceServicer_to_server(StreamServicer(host), server)
-    add_QueryServiceServicer_to_server(QueryServicer(host), server)
+    add_StreamServiceServicer_to_server(streams, server)
+    add_QueryServiceServicer_to_server(questions, server)
     health_pb2_grpc.add_HealthServicer_to_server(health_servicer, server)
     names = (*SERVICES, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name)
     reflection.enable_server_reflection((*names, reflection.SERVICE_NAME), server)

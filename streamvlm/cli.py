@@ -1,13 +1,17 @@
-"""The command line. Exit status: 0 well, 1 an error, told in one line, 2 wrong usage."""
+"""The command line. Exit status: 0 well, 1 an error, told in one line, 2 wrong usage.
+
+With STREAMVLM_DEBUG=1 a bug of ours shows its traceback.
+"""
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NoReturn
 
 import typer
 from pydantic import ValidationError
@@ -55,7 +59,11 @@ Address = Annotated[
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="JSON on one line, for scripts.")]
-Timeout = Annotated[float, typer.Option("--timeout", min=0.1, help="Seconds to wait at most.")]
+Timeout = Annotated[
+    float, typer.Option("--timeout", min=0.1, max=86_400.0, help="Seconds to wait at most.")
+]
+_SCHEME = re.compile(r"\s*([A-Za-z][A-Za-z0-9+.-]+://|push:|synthetic:|file:)", re.IGNORECASE)
+
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The stream's name.")]
 
 
@@ -117,23 +125,39 @@ def add(
     timeout_seconds: Timeout = 30.0,
 ) -> None:
     """Watch a camera or a file from now on."""
-    # The service may run in another folder.
-    source = str(Path(source).absolute()) if Path(source).is_file() else source
+    source = _absolute(source)
     with _client(address, timeout_seconds) as client, _err.status("opening the source"):
         status = client.create_stream(name, source, allow_offline=offline_ok)
     if as_json:
         _print_json(asdict(status))
     else:
-        _out.print(f"{status.stream_id}: watching {show.plain(status.source)}", markup=False)
+        _out.print(show.line(f"{status.stream_id}: watching {status.source}"))
+
+
+def _absolute(source: str) -> str:
+    """A file as the service finds it, which may run in another folder; other addresses as they are.
+
+    A wrong address is for the service to refuse: it knows them all, and it hides credentials.
+    """
+    if _SCHEME.match(source):
+        return source
+    try:
+        return str(Path(source).absolute()) if Path(source).is_file() else source
+    except (OSError, ValueError):
+        return source
 
 
 @app.command()
 def ask(
     name: Name,
     question: Annotated[str, typer.Argument(metavar="QUESTION", help="In plain words.")],
-    max_new_tokens: Annotated[int, typer.Option(min=1, help="Longest answer.")] = 128,
-    temperature: Annotated[float, typer.Option(min=0.0, help="0 is the likeliest answer.")] = 0.0,
-    seed: Annotated[int, typer.Option(help="Of the sampling.")] = 0,
+    max_new_tokens: Annotated[
+        int, typer.Option(min=1, max=2**31 - 1, help="Longest answer.")
+    ] = 128,
+    temperature: Annotated[
+        float, typer.Option(min=0.0, max=10.0, help="0 is the likeliest answer.")
+    ] = 0.0,
+    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Of the sampling.")] = 0,
     address: Address = None,
     as_json: AsJson = False,
     timeout_seconds: Timeout = 60.0,
@@ -186,7 +210,7 @@ def remove(name: Name, address: Address = None) -> None:
     """Stop watching a stream, and forget all that was seen."""
     with _client(address) as client:
         client.delete_stream(name)
-    _out.print(f"{name}: removed", markup=False)
+    _out.print(show.line(f"{name}: removed"))
 
 
 @app.command()
@@ -213,9 +237,17 @@ def main() -> None:
     try:
         app()
     except StreamVLMError as error:
-        message = " ".join(show.plain(str(error)).split())
-        _err.print(f"error: {message}", markup=False, highlight=False, soft_wrap=True)
-        sys.exit(1)
+        _fail(f"error: {error}")
+    except Exception as error:
+        if os.environ.get("STREAMVLM_DEBUG") == "1":
+            raise
+        # Only its kind: what it says could hold anything, credentials too.
+        _fail(f"internal error: {type(error).__name__}; STREAMVLM_DEBUG=1 shows where")
+
+
+def _fail(message: str) -> NoReturn:
+    _err.print(show.line(message), soft_wrap=True)
+    sys.exit(1)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from grpc_status import rpc_status
 from streamvlm.errors import (
     DeadlineExceededError,
     FrameError,
+    InvalidInputError,
     ServiceUnreachableError,
     StreamVLMError,
 )
@@ -44,7 +45,8 @@ class Client:
     """Talks to one service; may be shared by threads. Leaving its `with` block closes it.
 
     Every method raises the `StreamVLMError` that the service tells of, ServiceUnreachableError
-    where none answers, and DeadlineExceededError after `timeout_seconds`.
+    where none answers, DeadlineExceededError after `timeout_seconds`, and InvalidInputError for
+    what cannot be sent and after `close`.
     """
 
     def __init__(self, address: str = DEFAULT_ADDRESS, *, timeout_seconds: float = 30.0) -> None:
@@ -53,6 +55,7 @@ class Client:
         self._channel = grpc.insecure_channel(address, options=_OPTIONS)
         self._streams = StreamServiceStub(self._channel)
         self._questions = QueryServiceStub(self._channel)
+        self._is_closed = False
 
     def __enter__(self) -> Self:
         return self
@@ -67,25 +70,29 @@ class Client:
 
     def close(self) -> None:
         """End all calls and the connection."""
+        self._is_closed = True
         self._channel.close()
 
     def create_stream(
         self, stream_id: str, source: str, *, allow_offline: bool = False, request_id: str = ""
     ) -> StreamStatus:
         """Watch a source, once it is open; at once, and for ever, with `allow_offline`."""
-        request = pb.CreateStreamRequest(
-            stream_id=stream_id, source=source, allow_offline=allow_offline, request_id=request_id
-        )
         with self._errors():
+            request = pb.CreateStreamRequest(
+                stream_id=stream_id,
+                source=source,
+                allow_offline=allow_offline,
+                request_id=request_id,
+            )
             response = self._streams.CreateStream(request, timeout=self._timeout_seconds)
-        return stream_from_proto(response.stream)
+            return stream_from_proto(response.stream)
 
     def get_stream(self, stream_id: str) -> StreamStatus:
         """One stream."""
-        request = pb.GetStreamRequest(stream_id=stream_id)
         with self._errors():
+            request = pb.GetStreamRequest(stream_id=stream_id)
             response = self._streams.GetStream(request, timeout=self._timeout_seconds)
-        return stream_from_proto(response.stream)
+            return stream_from_proto(response.stream)
 
     def list_streams(self) -> list[StreamStatus]:
         """All streams, by id."""
@@ -99,10 +106,10 @@ class Client:
                 return streams
             request.page_token = response.next_page_token
 
-    def delete_stream(self, stream_id: str) -> None:
+    def delete_stream(self, stream_id: str, *, request_id: str = "") -> None:
         """Stop watching, and forget all that was seen."""
-        request = pb.DeleteStreamRequest(stream_id=stream_id)
         with self._errors():
+            request = pb.DeleteStreamRequest(stream_id=stream_id, request_id=request_id)
             self._streams.DeleteStream(request, timeout=self._timeout_seconds)
 
     def ask(
@@ -116,10 +123,12 @@ class Client:
             question_id="", stream_id=stream_id, text=text, sampling=sampling or Sampling()
         )
         with self._errors():
-            call = self._questions.Ask(question_to_proto(question), timeout=self._timeout_seconds)
+            request = question_to_proto(question)
+            call = self._questions.Ask(request, timeout=self._timeout_seconds)
             try:
                 for response in call:
-                    yield event_from_proto(response)
+                    if (event := event_from_proto(response)) is not None:
+                        yield event
             finally:
                 call.cancel()
 
@@ -130,14 +139,14 @@ class Client:
         live producer gives its newest then. Go on iterating, or the frames stop. What `frames`
         raises is raised here, after the acknowledgements; FrameError for a frame beyond 16 MiB.
         """
-        sending = _Sending(stream_id, frames)
         with self._errors():
+            sending = _Sending(stream_id, frames)
             call = self._streams.PushFrames(sending.requests())
             try:
                 for response in call:
                     if response.HasField("opened"):
                         sending.allow(response.opened.window_frames)
-                    else:
+                    elif response.HasField("ack"):
                         sending.allow(1)
                         yield ack_from_proto(response.ack)
             finally:
@@ -150,8 +159,16 @@ class Client:
     def _errors(self) -> Iterator[None]:
         try:
             yield
+        except StreamVLMError:
+            raise
         except grpc.RpcError as error:
             raise self._translated(error) from None
+        except UnicodeError:
+            raise InvalidInputError("a text has characters that are not Unicode") from None
+        except (ValueError, OverflowError) as error:
+            # gRPC and protobuf check what they are given by themselves, and without a type.
+            problem = "the client is closed" if self._is_closed else f"cannot be sent: {error}"
+            raise InvalidInputError(problem) from None
 
     def _translated(self, error: grpc.RpcError) -> StreamVLMError:
         status = rpc_status.from_call(error)
@@ -174,7 +191,8 @@ class _Sending:
     def __init__(self, stream_id: str, frames: Iterable[PushedFrame]) -> None:
         self.failure: Exception | None = None
         """What the producer of the frames raised."""
-        self._stream_id, self._frames = stream_id, iter(frames)
+        self._opening = pb.PushFramesRequest(open=pb.PushFramesOpen(stream_id=stream_id))
+        self._frames = iter(frames)
         self._has_changed = threading.Condition()
         self._allowed = 0
         self._is_closed = False
@@ -193,7 +211,7 @@ class _Sending:
 
     def requests(self) -> Iterator[pb.PushFramesRequest]:
         """The messages of the call, each when there is room for it."""
-        yield pb.PushFramesRequest(open=pb.PushFramesOpen(stream_id=self._stream_id))
+        yield self._opening
         while self._wait_for_room() and (request := self._next()):
             yield request
 

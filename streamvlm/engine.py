@@ -9,7 +9,9 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
 
 from streamvlm.config import Config
 from streamvlm.encode import Encoder
@@ -87,16 +89,22 @@ class StreamEngine:
                 f"{remember.segment_clips} clips; this model needs at least {needed}"
             )
 
-    def check_room_for(self, stream_id: str) -> None:
-        """Raise what `add_stream` would raise now, before anything is opened for it."""
-        self._streams.check_room_for(stream_id)
+    @contextmanager
+    def reserve(self, stream_id: str) -> Iterator[Callable[[str, ClipFeed], StreamStatus]]:
+        """Hold a place while a source is opened, and give what adds it; raises as `add_stream`."""
+        with self._streams.reserve(stream_id):
+            yield partial(self._add_reserved, stream_id)
 
     def add_stream(self, stream_id: str, source: str, feed: ClipFeed) -> StreamStatus:
         """Watch a feed from now on; `source` is its address without credentials.
 
         Raises StreamExistsError, CapacityError, EngineStoppedError; the caller keeps the feed then.
         """
-        stream = self._streams.add(stream_id, source, feed, self._build_pipeline)
+        with self.reserve(stream_id) as add:
+            return add(source, feed)
+
+    def _add_reserved(self, stream_id: str, source: str, feed: ClipFeed) -> StreamStatus:
+        stream = self._streams.add(stream_id, source, feed, self._build_pipeline())
         log.info("stream %s: added, source %s", stream_id, source)
         self.wake()
         return stream.status()

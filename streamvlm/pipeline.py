@@ -11,17 +11,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
+from streamvlm import evidence
 from streamvlm.encode import PixelGate
 from streamvlm.errors import QuestionError, StreamEmptyError
+from streamvlm.evidence import Recent
 from streamvlm.gaps import GapLog
 from streamvlm.reduce import Reducer, ReductionContext, Reference, advance_reference
 from streamvlm.remember import KVMemory
 from streamvlm.respond import Answering, assemble
 from streamvlm.types import (
     Clip,
-    Evidence,
     Gap,
-    InputTokens,
     Interval,
     MemoryStatus,
     Question,
@@ -48,20 +48,6 @@ class _Fresh:
     tokens: VisualTokens
     after_gap: bool
     """The stream was blind just before: nothing may be compared or joined across."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _Recent:
-    """Clips that are not a block yet, laid out: the open segment, or one that is still fresh."""
-
-    clips: tuple[InputTokens, ...]
-    interval: Interval
-    is_continued: bool = False
-    """The next clip of the fresh window, without a gap: one piece of evidence with those before."""
-
-    @property
-    def num_tokens(self) -> int:
-        return sum(len(clip) for clip in self.clips)
 
 
 class StreamPipeline:
@@ -102,7 +88,7 @@ class StreamPipeline:
         self._recall_blocks, self._max_question_tokens = recall_blocks, max_question_tokens
         self._policy, self._max_span = policy, max_span
         self._fresh: deque[_Fresh] = deque()
-        self._open: _Recent | None = None
+        self._open: Recent | None = None
         self._cursor = first_cursor
         self._previous: VisualTokens | None = None
         self._reference: Reference | None = None
@@ -171,7 +157,7 @@ class StreamPipeline:
         laid_out, self._cursor = self._vlm.lay_out_clip(kept, self._cursor)
         clips = (*self._open.clips, laid_out) if self._open else (laid_out,)
         start = self._open.interval if self._open else tokens.interval
-        self._open = _Recent(clips=clips, interval=start.until(tokens.interval.end))
+        self._open = Recent(clips=clips, interval=start.until(tokens.interval.end))
 
     def _extend_history(self, end: StreamTime) -> None:
         """Nothing new until `end`, for what has left the fresh window."""
@@ -220,7 +206,7 @@ class StreamPipeline:
             self._vlm,
             question,
             prompt,
-            evidence=[*_recalled_evidence(recall), *_recent_evidence(recent)],
+            evidence=[*evidence.of_recall(recall), *evidence.of_recent(recent)],
             gaps=[*self._gaps.newest(), *([blind] if blind else [])],
             asked_at=asked_at,
         )
@@ -239,13 +225,13 @@ class StreamPipeline:
         probe = self._vlm.prefill(inputs, self._vlm.open_context([sinks])).probe
         return self.memory.recall(probe, self._recall_blocks)
 
-    def _lay_out_recent(self) -> tuple[list[_Recent], Cursor]:
+    def _lay_out_recent(self) -> tuple[list[Recent], Cursor]:
         """The open segment and each fresh clip, oldest first, and where text behind them goes."""
         recent, cursor = [self._open] if self._open else [], self._cursor
         for number, fresh in enumerate(self._fresh):
             laid_out, cursor = self._vlm.lay_out_clip(fresh.tokens, cursor)
             recent.append(
-                _Recent(
+                Recent(
                     clips=(laid_out,),
                     interval=fresh.tokens.interval,
                     is_continued=number > 0 and not fresh.after_gap,
@@ -272,38 +258,3 @@ class StreamPipeline:
             remembered=intervals[0].until(intervals[-1].end) if intervals else None,
             gaps=self._gaps.newest(),
         )
-
-
-def _recalled_evidence(recall: Recall) -> list[Evidence]:
-    return [
-        Evidence(
-            interval=block.interval,
-            score=score,
-            block_id=block.block_id,
-            num_tokens=len(block.kv),
-        )
-        for block, score in zip(recall.blocks, recall.scores, strict=True)
-    ]
-
-
-def _recent_evidence(recent: list[_Recent]) -> list[Evidence]:
-    """The open segment and each stretch of the fresh window: always in the context, so unscored."""
-    evidence: list[Evidence] = []
-    for piece in recent:
-        if piece.is_continued:
-            last = evidence[-1]
-            evidence[-1] = replace(
-                last,
-                interval=last.interval.until(piece.interval.end),
-                num_tokens=last.num_tokens + piece.num_tokens,
-            )
-        else:
-            evidence.append(
-                Evidence(
-                    interval=piece.interval,
-                    score=None,
-                    block_id=None,
-                    num_tokens=piece.num_tokens,
-                )
-            )
-    return evidence

@@ -9,7 +9,15 @@ from rich.table import Table
 from rich.text import Text
 
 from streamvlm.doctor import Check
-from streamvlm.types import AnswerStarted, Evidence, Interval, StreamStatus, StreamTime, Usage
+from streamvlm.types import (
+    AnswerStarted,
+    Evidence,
+    Gap,
+    Interval,
+    StreamStatus,
+    StreamTime,
+    Usage,
+)
 
 _GOOD_STATES = ("live", "ended")
 _MEBI = 2**20
@@ -23,9 +31,9 @@ def streams(statuses: Iterable[StreamStatus]) -> Table:
     for status in statuses:
         memory = status.memory
         table.add_row(
-            Text(status.stream_id),
+            line(status.stream_id),
             _state(status),
-            Text(status.source),
+            line(status.source),
             _length(memory.remembered),
             f"{memory.kv_bytes / _MEBI:.1f} / {memory.budget_bytes / _MEBI:.0f}",
             _share(memory.tokens_kept, memory.tokens_seen),
@@ -41,10 +49,10 @@ def stream(status: StreamStatus) -> Table:
     table.add_column(style="bold")
     table.add_column()
     rows: list[tuple[str, str | Text]] = [
-        ("name", Text(status.stream_id)),
-        ("source", Text(status.source)),
+        ("name", line(status.stream_id)),
+        ("source", line(status.source)),
         ("state", _state(status)),
-        ("message", Text(feed.message)),
+        ("message", line(feed.message)),
         ("created", f"{_utc(status.created_utc_seconds)} UTC"),
         ("last frame", instant(feed.last_frame) if feed.last_frame else "none yet"),
         ("frames", f"{feed.frames_decoded} decoded, {feed.frames_sampled} sampled"),
@@ -63,8 +71,9 @@ def stream(status: StreamStatus) -> Table:
         ("reconnects", str(feed.reconnects)),
         ("gaps", f"{feed.gaps_total}, together {feed.gap_seconds_total:.1f} s"),
     ]
-    for gap in memory.gaps:
-        rows.append(("", Text(f"{interval(gap.interval)}  {gap.reason}")))
+    rows += [("", line(f"{interval(gap.interval)}  {gap.reason}")) for gap in memory.gaps]
+    if feed.blind:
+        rows.append(("", _blind(feed.blind)))
     for name, value in rows:
         table.add_row(name, value)
     return table
@@ -79,7 +88,7 @@ def evidence(started: AnswerStarted) -> Table:
         score = "" if piece.score is None else f"{piece.score:.3f}"
         table.add_row(_origin(piece), *_when(piece.interval), score, str(piece.num_tokens))
     for gap in started.gaps:
-        table.add_row(Text(f"blind: {gap.reason}", style="yellow"), *_when(gap.interval), "", "")
+        table.add_row(line(f"blind: {gap.reason}", style="yellow"), *_when(gap.interval), "", "")
     return table
 
 
@@ -102,13 +111,18 @@ def checks(found: Iterable[Check]) -> Table:
     for check in found:
         bad = ("fails", "red") if check.is_required else ("absent", "yellow")
         word, color = ("ok", "green") if check.is_ok else bad
-        table.add_row(Text(word, style=color), check.name, Text(check.detail))
+        table.add_row(Text(word, style=color), check.name, line(check.detail))
     return table
 
 
 def plain(text: str) -> str:
     """Without control characters: what a model or a camera says must not steer the terminal."""
     return "".join(char for char in text if char.isprintable() or char in "\n\t")
+
+
+def line(text: str, style: str = "") -> Text:
+    """One line of what comes from elsewhere: neither markup nor control characters."""
+    return Text(" ".join(plain(text).split()), style=style)
 
 
 def instant(time: StreamTime) -> str:
@@ -147,7 +161,12 @@ def _origin(piece: Evidence) -> str:
 def _state(status: StreamStatus) -> Text:
     feed = status.feed
     text = f"{feed.state.value} {feed.reason}".strip()
-    return Text(text, style="green" if feed.state in _GOOD_STATES else "yellow")
+    return line(text, style="green" if feed.state in _GOOD_STATES else "yellow")
+
+
+def _blind(outage: Gap) -> Text:
+    since = f"blind since {instant(outage.interval.start)}  {outage.reason}"
+    return line(since, style="yellow")
 
 
 def _length(span: Interval | None) -> str:

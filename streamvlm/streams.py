@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -64,27 +66,40 @@ class StreamTable:
         self._max_streams = max_streams
         self._lock = threading.Lock()
         self._streams: dict[str, WatchedStream] = {}
+        self._reserved: set[str] = set()
+        """Ids of streams that are being opened or removed."""
         self._is_closed = False
 
-    def check_room_for(self, stream_id: str) -> None:
-        """Raise what `add` would raise: StreamExistsError, CapacityError, EngineStoppedError."""
+    @contextmanager
+    def reserve(self, stream_id: str) -> Iterator[None]:
+        """Hold a place for a stream while its source is being opened; `add` takes it.
+
+        Raises StreamExistsError, CapacityError, EngineStoppedError.
+        """
         with self._lock:
             self._check_room_for(stream_id)
+            self._reserved.add(stream_id)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._reserved.discard(stream_id)
 
     def add(
-        self, stream_id: str, source: str, feed: ClipFeed, build: Callable[[], StreamPipeline]
+        self, stream_id: str, source: str, feed: ClipFeed, pipeline: StreamPipeline
     ) -> WatchedStream:
-        """Watch a feed with the pipeline that `build` makes. Raises as `check_room_for`."""
+        """Watch a feed; inside `reserve` only. Raises EngineStoppedError."""
+        stream = WatchedStream(
+            stream_id=stream_id,
+            source=source,
+            feed=feed,
+            pipeline=pipeline,
+            memory=pipeline.status(),
+        )
         with self._lock:
-            self._check_room_for(stream_id)
-            pipeline = build()
-            stream = WatchedStream(
-                stream_id=stream_id,
-                source=source,
-                feed=feed,
-                pipeline=pipeline,
-                memory=pipeline.status(),
-            )
+            assert stream_id in self._reserved, f"no place is reserved for {stream_id!r}"
+            self._check_open()
+            self._reserved.remove(stream_id)
             self._streams[stream_id] = stream
         return stream
 
@@ -102,12 +117,20 @@ class StreamTable:
             return [self._streams[stream_id] for stream_id in sorted(self._streams)]
 
     def remove(self, stream_id: str) -> None:
-        """Take a stream out and stop its feed. Raises StreamNotFoundError."""
+        """Take a stream out and stop its feed, which keeps its place until then.
+
+        Raises StreamNotFoundError.
+        """
         with self._lock:
             stream = self._streams.pop(stream_id, None)
-        if stream is None:
-            raise StreamNotFoundError(f"no stream {stream_id!r}")
-        stream.feed.stop()
+            if stream is None:
+                raise StreamNotFoundError(f"no stream {stream_id!r}")
+            self._reserved.add(stream_id)
+        try:
+            stream.feed.stop()
+        finally:
+            with self._lock:
+                self._reserved.discard(stream_id)
 
     def close(self) -> None:
         """Take all streams out, stop their feeds, and take no more."""
@@ -115,15 +138,25 @@ class StreamTable:
             self._is_closed = True
             streams = list(self._streams.values())
             self._streams.clear()
-        for stream in streams:
-            stream.feed.stop()
+        if not streams:
+            return
+        # All at the same time: each may take the seconds that a decoder has to end.
+        with ThreadPoolExecutor(len(streams), thread_name_prefix="stopping") as pool:
+            stops = [pool.submit(stream.feed.stop) for stream in streams]
+        for stop in stops:
+            stop.result()
 
-    def _check_room_for(self, stream_id: str) -> None:
+    def _check_open(self) -> None:
         if self._is_closed:
             raise EngineStoppedError("the engine is stopping")
+
+    def _check_room_for(self, stream_id: str) -> None:
+        self._check_open()
         if stream_id in self._streams:
             raise StreamExistsError(f"stream {stream_id!r} exists already")
-        if len(self._streams) >= self._max_streams:
+        if stream_id in self._reserved:
+            raise StreamExistsError(f"stream {stream_id!r} is being opened or removed")
+        if len(self._streams) + len(self._reserved) >= self._max_streams:
             raise CapacityError(
                 f"{self._max_streams} streams are watched, engine.max_streams allows no more"
             )

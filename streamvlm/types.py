@@ -56,6 +56,8 @@ class ClockSource(StrEnum):
     presentation time."""
     ARRIVAL = "arrival"
     """The clock of this machine when the frame arrived."""
+    UNKNOWN = "unknown"
+    """Only in a client: a word of a service that is newer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,6 +182,8 @@ class SourceState(StrEnum):
     """A file or a push stream is over."""
     FAILED = "failed"
     """It cannot go on by itself: not a video, or a file that is gone."""
+    UNKNOWN = "unknown"
+    """Only in a client: a word of a service that is newer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -424,6 +428,8 @@ class FinishReason(StrEnum):
     STOP = "stop"
     LENGTH = "length"
     CANCELLED = "cancelled"
+    UNKNOWN = "unknown"
+    """Only in a client: a word of a service that is newer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

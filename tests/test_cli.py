@@ -13,7 +13,10 @@ from typing import NamedTuple
 import pytest
 
 from streamvlm import cli
-from tests.services.serving import Serving, until
+from streamvlm.client import Client
+from streamvlm.errors import StreamVLMError
+from streamvlm.types import Sampling
+from tests.services.serving import LONG_ANSWER, Serving, push_stream, until
 
 ROOT = Path(__file__).parents[1]
 STILL = "synthetic:still?seconds=4&height=96&width=128"
@@ -237,3 +240,61 @@ def test_the_service_says_when_it_is_ready_and_stops_when_told(
     events = [json.loads(line)["event"] for line in err.splitlines()]
     assert any(event.startswith("serving on") for event in events)
     assert events[-1].startswith("stopping")
+
+
+def test_a_second_signal_ends_the_service_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "tiny.yaml"
+    path.write_text(TINY + f"respond: {{max_new_tokens: {LONG_ANSWER}}}\n")
+    arguments = ("serve", "--config", str(path), "--address", "127.0.0.1:0")
+    with program(*arguments) as process:
+        address = first_line(process).split("on ")[1].split(",")[0]
+        with Client(address) as client:
+            push_stream(client, "pushed")
+            answer = client.ask("pushed", "what?", Sampling(max_new_tokens=LONG_ANSWER))
+            next(answer)
+            process.send_signal(signal.SIGTERM)
+            assert process.stderr is not None
+            while "stopping" not in (line := process.stderr.readline()):
+                assert line, "the service ended at the first signal"
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(timeout=3) == -signal.SIGTERM
+            with pytest.raises(StreamVLMError):
+                list(answer)
+
+
+def test_a_long_address_is_refused_without_its_password(run: Run, here: str) -> None:
+    ended = run("add", "cam", "rtsp://me:hunter2@host/" + "x" * 5_000)
+    assert ended.status == 1 and ended.err.startswith("error: a source address may have 4096")
+    assert ended.err.count("\n") == 1 and "hunter2" not in ended.err
+
+
+@pytest.mark.parametrize("source", ["x" * 4_000, "a\0b"])
+def test_what_can_be_no_file_is_for_the_service_to_refuse(run: Run, here: str, source: str) -> None:
+    ended = run("add", "door", source)
+    assert ended.status == 1 and ended.err.startswith("error: ")
+
+
+@pytest.mark.parametrize(
+    "option", [("--max-new-tokens", "9999999999"), ("--seed", "9" * 20), ("--temperature", "11")]
+)
+def test_options_have_bounds(run: Run, option: tuple[str, str]) -> None:
+    ended = run("ask", "door", "what?", *option)
+    assert ended.status == 2 and option[0] in ended.err
+
+
+def test_what_is_no_unicode_is_one_line(run: Run, here: str) -> None:
+    ended = run("ask", "door", "\udcff")
+    assert ended == Ended(1, "", "error: a text has characters that are not Unicode\n")
+
+
+def test_a_bug_is_one_line_unless_debugging(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(address: str | None) -> Client:
+        raise RuntimeError("rtsp://me:hunter2@host")
+
+    monkeypatch.setattr(cli, "_client", fail)
+    ended = run("streams")
+    assert (ended.status, ended.out) == (1, "")
+    assert ended.err == "internal error: RuntimeError; STREAMVLM_DEBUG=1 shows where\n"
+    monkeypatch.setenv("STREAMVLM_DEBUG", "1")
+    with pytest.raises(RuntimeError):
+        cli.main()

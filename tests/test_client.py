@@ -7,6 +7,7 @@ import pytest
 from streamvlm.client import Client, PushedFrame
 from streamvlm.errors import (
     DeadlineExceededError,
+    FrameError,
     InvalidInputError,
     ServiceUnreachableError,
 )
@@ -53,7 +54,7 @@ def test_an_open_that_takes_too_long_is_given_up(client: Client, serving: Servin
         Client(serving.address, timeout_seconds=0.001) as hasty,
         pytest.raises(DeadlineExceededError, match=r"0\.001 s"),
     ):
-        hasty.create_stream("door", "synthetic:moving?realtime=1")
+        hasty.create_stream("slow", "synthetic:moving?realtime=1")
     assert client.list_streams() == []
 
 
@@ -88,3 +89,37 @@ def test_a_frame_beyond_the_largest_message_is_told(client: Client) -> None:
     huge = PushedFrame(image=bytes(17 * 2**20))
     with pytest.raises(InvalidInputError, match="16"):
         list(client.push_frames("pushed", [huge]))
+
+
+NOT_UNICODE = "\udcff"
+
+
+def test_what_cannot_be_sent_is_refused_in_our_words(client: Client) -> None:
+    for call in (
+        lambda: client.create_stream(NOT_UNICODE, "push:"),
+        lambda: client.create_stream("door", f"rtsp://me:hunter2@host/{NOT_UNICODE}"),
+        lambda: client.get_stream(NOT_UNICODE),
+        lambda: client.delete_stream("door", request_id=NOT_UNICODE),
+        lambda: list(client.ask("door", NOT_UNICODE)),
+        lambda: list(client.ask("door", "what?", Sampling(max_new_tokens=2**40))),
+        lambda: list(client.ask("door", "what?", Sampling(seed=10**20))),
+        lambda: list(client.push_frames(NOT_UNICODE, frames(1))),
+    ):
+        with pytest.raises(InvalidInputError) as raised:
+            call()
+        assert "hunter2" not in str(raised.value)
+
+
+def test_a_frame_in_an_unknown_encoding_is_named(client: Client) -> None:
+    client.create_stream("pushed", "push:")
+    webp = PushedFrame(image=b"x", encoding="webp")  # type: ignore[arg-type]
+    with pytest.raises(FrameError, match="'webp'; allowed: jpeg, png, rgb24"):
+        list(client.push_frames("pushed", [webp]))
+
+
+def test_a_closed_client_says_so(serving: Serving) -> None:
+    client = Client(serving.address)
+    client.close()
+    for call in (client.list_streams, lambda: list(client.push_frames("pushed", frames(1)))):
+        with pytest.raises(InvalidInputError, match="the client is closed"):
+            call()

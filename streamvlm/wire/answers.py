@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from streamvlm.errors import InvalidInputError
 from streamvlm.types import (
     AnswerFinished,
     AnswerStarted,
@@ -21,6 +20,7 @@ from streamvlm.wire.times import (
     interval_from_proto,
     interval_to_proto,
     member_from_proto,
+    member_to_proto,
 )
 from streamvlm.wire.v1 import query_service_pb2 as pb
 
@@ -107,7 +107,7 @@ def event_to_proto(event: GivenEvent) -> pb.AskResponse:
     elif isinstance(event, AnswerToken):
         response.token.CopyFrom(pb.AnswerToken(text=event.text, token_id=event.token_id))
     else:
-        reason = f"FINISH_REASON_{event.finish_reason.name}"
+        reason = member_to_proto("FINISH_REASON_", event.finish_reason)
         response.finished.CopyFrom(
             pb.AnswerFinished(
                 text=event.text, finish_reason=reason, usage=usage_to_proto(event.usage)
@@ -116,8 +116,8 @@ def event_to_proto(event: GivenEvent) -> pb.AskResponse:
     return response
 
 
-def event_from_proto(message: pb.AskResponse) -> GivenEvent:
-    """One event of an answer."""
+def event_from_proto(message: pb.AskResponse) -> GivenEvent | None:
+    """One event of an answer; None for a kind that only a newer service knows."""
     question_id = message.question_id
     match message.WhichOneof("event"):
         case "started":
@@ -131,12 +131,13 @@ def event_from_proto(message: pb.AskResponse) -> GivenEvent:
             return AnswerToken(question_id=question_id, text=token.text, token_id=token.token_id)
         case "finished":
             finished = message.finished
-            name = pb.FinishReason.Name(finished.finish_reason)
             return AnswerFinished(
                 question_id=question_id,
                 text=finished.text,
-                finish_reason=member_from_proto(FinishReason, "FINISH_REASON_", name),
+                finish_reason=member_from_proto(
+                    FinishReason, pb.FinishReason, "FINISH_REASON_", finished.finish_reason
+                ),
                 usage=usage_from_proto(finished.usage),
             )
         case _:
-            raise InvalidInputError("an event of an unknown kind; is the service newer?")
+            return None

@@ -34,8 +34,8 @@ _FIELDS: dict[type[StreamVLMError], str] = {QuestionError: "question", SourceAdd
 
 def error_to_proto(error: StreamVLMError, code: int, metadata: Mapping[str, str]) -> Status:
     """The error as the status of a call; `code` is the number of its gRPC status code."""
-    status = Status(code=code, message=_shortened(str(error)))
-    told = {key: _shortened(value) for key, value in metadata.items()}
+    status = Status(code=code, message=shortened(str(error)))
+    told = {key: shortened(value) for key, value in metadata.items()}
     info = ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=told)
     for detail in (info, *_details(error)):
         packed = Any()
@@ -58,23 +58,23 @@ def all_errors(root: type[StreamVLMError] = StreamVLMError) -> set[type[StreamVL
     return {root}.union(*map(all_errors, root.__subclasses__()))
 
 
-def _details(error: StreamVLMError) -> Iterator[Message]:
-    if isinstance(error, InvalidInputError):
-        problem = BadRequest.FieldViolation(
-            field=_FIELDS.get(type(error), ""), description=_shortened(str(error))
-        )
-        yield BadRequest(field_violations=[problem])
-    if type(error) in RETRY_SECONDS:
-        yield RetryInfo(retry_delay=Duration(seconds=RETRY_SECONDS[type(error)]))
-
-
-def _shortened(text: str) -> str:
+def shortened(text: str) -> str:
     """Without its middle, where errors quote what was sent; what is allowed comes at the end."""
     encoded, half = text.encode(errors="replace"), _MOST_BYTES // 2
     if len(encoded) <= _MOST_BYTES:
         return text
     head, tail = encoded[:half].decode(errors="ignore"), encoded[-half:].decode(errors="ignore")
     return f"{head} ... {tail}"
+
+
+def _details(error: StreamVLMError) -> Iterator[Message]:
+    if isinstance(error, InvalidInputError):
+        problem = BadRequest.FieldViolation(
+            field=_FIELDS.get(type(error), ""), description=shortened(str(error))
+        )
+        yield BadRequest(field_violations=[problem])
+    if type(error) in RETRY_SECONDS:
+        yield RetryInfo(retry_delay=Duration(seconds=RETRY_SECONDS[type(error)]))
 
 
 def _by_reason(reason: str) -> type[StreamVLMError]:

@@ -36,7 +36,8 @@ class PushedFrame:
 class PushAck:
     """What became of one pushed frame."""
 
-    last_sequence: int
+    sequence: int
+    """That of the frame."""
     is_sampled: bool
     """Whether the stream took it; the others are between two samples, or have an error."""
     frames_refused: int
@@ -48,16 +49,23 @@ class PushAck:
 
 
 def frame_to_proto(frame: PushedFrame) -> pb.PushedFrame:
-    """One pushed picture."""
-    (encoding,) = (value for value, name in _ENCODINGS.items() if name == frame.encoding)
-    return pb.PushedFrame(
-        sequence=frame.sequence,
-        image=frame.image,
-        encoding=encoding,
-        height=frame.height or 0,
-        width=frame.width or 0,
-        capture_time=None if frame.utc_seconds is None else timestamp_to_proto(frame.utc_seconds),
-    )
+    """One pushed picture. Raises FrameError for what does not fit the message."""
+    encodings = {name: value for value, name in _ENCODINGS.items()}
+    if frame.encoding not in encodings:
+        raise FrameError(f"encoding {frame.encoding!r}; allowed: {', '.join(encodings)}")
+    try:
+        return pb.PushedFrame(
+            sequence=frame.sequence,
+            image=frame.image,
+            encoding=encodings[frame.encoding],
+            height=frame.height or 0,
+            width=frame.width or 0,
+            capture_time=None
+            if frame.utc_seconds is None
+            else timestamp_to_proto(frame.utc_seconds),
+        )
+    except (ValueError, OverflowError) as error:
+        raise FrameError(f"a frame that cannot be sent: {error}") from error
 
 
 def frame_from_proto(message: pb.PushedFrame) -> PushedFrame:
@@ -86,7 +94,7 @@ def ack_to_proto(ack: PushAck) -> pb.PushFramesAck:
     if ack.error is not None:
         error = pb.PushFramesError(reason=ack.error.reason, message=str(ack.error))
     return pb.PushFramesAck(
-        last_sequence=ack.last_sequence,
+        sequence=ack.sequence,
         sampled=ack.is_sampled,
         frames_refused=ack.frames_refused,
         clips_dropped=ack.clips_dropped,
@@ -97,7 +105,7 @@ def ack_to_proto(ack: PushAck) -> pb.PushFramesAck:
 def ack_from_proto(message: pb.PushFramesAck) -> PushAck:
     """What became of one pushed frame."""
     return PushAck(
-        last_sequence=message.last_sequence,
+        sequence=message.sequence,
         is_sampled=message.sampled,
         frames_refused=message.frames_refused,
         clips_dropped=message.clips_dropped,

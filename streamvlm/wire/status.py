@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from streamvlm.types import FeedStatus, MemoryStatus, SourceState, StreamStatus
 from streamvlm.wire.times import (
+    duration_from_proto,
+    duration_to_proto,
     gap_from_proto,
     gap_to_proto,
     instant_from_proto,
@@ -11,6 +13,7 @@ from streamvlm.wire.times import (
     interval_from_proto,
     interval_to_proto,
     member_from_proto,
+    member_to_proto,
     timestamp_from_proto,
     timestamp_to_proto,
 )
@@ -20,7 +23,7 @@ from streamvlm.wire.v1 import stream_service_pb2 as pb
 def feed_to_proto(feed: FeedStatus) -> pb.FeedStatus:
     """How a source is doing."""
     return pb.FeedStatus(
-        state=f"SOURCE_STATE_{feed.state.name}",
+        state=member_to_proto("SOURCE_STATE_", feed.state),
         reason=feed.reason,
         message=feed.message,
         frames_decoded=feed.frames_decoded,
@@ -28,16 +31,17 @@ def feed_to_proto(feed: FeedStatus) -> pb.FeedStatus:
         clips_dropped=feed.clips_dropped,
         reconnects=feed.reconnects,
         gaps_total=feed.gaps_total,
-        gap_seconds_total=feed.gap_seconds_total,
+        gap_duration=duration_to_proto(feed.gap_seconds_total),
         clips_waiting=feed.clips_waiting,
         last_frame=instant_to_proto(feed.last_frame) if feed.last_frame else None,
+        blind=gap_to_proto(feed.blind) if feed.blind else None,
     )
 
 
 def feed_from_proto(message: pb.FeedStatus) -> FeedStatus:
     """How a source is doing."""
     return FeedStatus(
-        state=member_from_proto(SourceState, "SOURCE_STATE_", pb.SourceState.Name(message.state)),
+        state=member_from_proto(SourceState, pb.SourceState, "SOURCE_STATE_", message.state),
         reason=message.reason,
         message=message.message,
         frames_decoded=message.frames_decoded,
@@ -45,11 +49,12 @@ def feed_from_proto(message: pb.FeedStatus) -> FeedStatus:
         clips_dropped=message.clips_dropped,
         reconnects=message.reconnects,
         gaps_total=message.gaps_total,
-        gap_seconds_total=message.gap_seconds_total,
+        gap_seconds_total=duration_from_proto(message.gap_duration),
         clips_waiting=message.clips_waiting,
         last_frame=instant_from_proto(message.last_frame)
         if message.HasField("last_frame")
         else None,
+        blind=gap_from_proto(message.blind) if message.HasField("blind") else None,
     )
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from enum import StrEnum
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -15,7 +17,16 @@ from streamvlm.wire.v1 import time_pb2 as pb
 
 _Member = TypeVar("_Member", bound=StrEnum)
 
+
+class _WireEnum(Protocol):
+    """What protoc makes of an enum."""
+
+    def items(self) -> Iterable[tuple[str, int]]: ...
+
+
 _NANOS = 1_000_000_000
+_FIRST_SECOND, _LAST_SECOND = -62_135_596_800, 253_402_300_799
+"""Of a timestamp: the years 1 to 9999."""
 
 
 def _split(seconds: float) -> tuple[int, int]:
@@ -41,6 +52,10 @@ def timestamp_from_proto(message: Timestamp) -> float:
     """Seconds since 1970-01-01 UTC."""
     if not 0 <= message.nanos < _NANOS:
         raise InvalidInputError(f"nanos = {message.nanos} of a timestamp; allowed: 0 to 999999999")
+    if not _FIRST_SECOND <= message.seconds <= _LAST_SECOND:
+        raise InvalidInputError(
+            f"seconds = {message.seconds} of a timestamp; allowed: the years 1 to 9999"
+        )
     return _join(message.seconds, message.nanos)
 
 
@@ -59,7 +74,7 @@ def instant_to_proto(time: StreamTime) -> pb.Instant:
     """One instant."""
     return pb.Instant(
         utc=timestamp_to_proto(time.utc_seconds),
-        clock=f"CLOCK_SOURCE_{time.clock.name}",
+        clock=member_to_proto("CLOCK_SOURCE_", time.clock),
         clock_error=duration_to_proto(time.clock_error_seconds),
         pts_seconds=time.pts_seconds,
     )
@@ -67,12 +82,13 @@ def instant_to_proto(time: StreamTime) -> pb.Instant:
 
 def instant_from_proto(message: pb.Instant) -> StreamTime:
     """One instant."""
-    return StreamTime(
-        pts_seconds=message.pts_seconds,
-        utc_seconds=timestamp_from_proto(message.utc),
-        clock=member_from_proto(ClockSource, "CLOCK_SOURCE_", pb.ClockSource.Name(message.clock)),
-        clock_error_seconds=duration_from_proto(message.clock_error),
-    )
+    with _as_input_errors():
+        return StreamTime(
+            pts_seconds=message.pts_seconds,
+            utc_seconds=timestamp_from_proto(message.utc),
+            clock=member_from_proto(ClockSource, pb.ClockSource, "CLOCK_SOURCE_", message.clock),
+            clock_error_seconds=duration_from_proto(message.clock_error),
+        )
 
 
 def interval_to_proto(interval: Interval) -> pb.Interval:
@@ -82,7 +98,9 @@ def interval_to_proto(interval: Interval) -> pb.Interval:
 
 def interval_from_proto(message: pb.Interval) -> Interval:
     """A half-open stretch of a stream."""
-    return Interval(start=instant_from_proto(message.start), end=instant_from_proto(message.end))
+    start, end = instant_from_proto(message.start), instant_from_proto(message.end)
+    with _as_input_errors():
+        return Interval(start=start, end=end)
 
 
 def gap_to_proto(gap: Gap) -> pb.Gap:
@@ -95,10 +113,27 @@ def gap_from_proto(message: pb.Gap) -> Gap:
     return Gap(interval=interval_from_proto(message.interval), reason=message.reason)
 
 
-def member_from_proto(member: type[_Member], prefix: str, name: str) -> _Member:
-    """The member of our enum for the name of a wire value: ours, behind the name of its type."""
+def member_to_proto(prefix: str, member: StrEnum) -> str:
+    """The name on the wire of a member of our enum; UNKNOWN is UNSPECIFIED there."""
+    return prefix + ("UNSPECIFIED" if member.name == "UNKNOWN" else member.name)
+
+
+def member_from_proto(member: type[_Member], enum: _WireEnum, prefix: str, value: int) -> _Member:
+    """The member of our enum for a wire value; UNKNOWN for values of a newer service.
+
+    One new value must not cost an old client a whole listing.
+    """
+    names = {number: name.removeprefix(prefix) for name, number in enum.items()}
+    name = names.get(value, "")
+    return member[name] if name in member.__members__ else member["UNKNOWN"]
+
+
+@contextmanager
+def _as_input_errors() -> Iterator[None]:
+    """What our types refuse came from the wire."""
     try:
-        return member[name.removeprefix(prefix)]
-    except KeyError:
-        allowed = ", ".join(prefix + known.name for known in member)
-        raise InvalidInputError(f"{name} is not allowed here; allowed: {allowed}") from None
+        yield
+    except InvalidInputError:
+        raise
+    except ValueError as error:
+        raise InvalidInputError(str(error)) from error

@@ -9,6 +9,7 @@ from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo
 from grpc_status import rpc_status
 
 from services.failures import STATUS_CODES, FailureMapper
+from services.ids import checked_stream_id
 from streamvlm.errors import CapacityError, QuestionError, SourceAddressError
 from streamvlm.wire.failures import all_errors
 from streamvlm.wire.v1 import query_service_pb2 as pb
@@ -25,6 +26,7 @@ class Failing(QueryServiceServicer):
     error: Exception
 
     async def Ask(self, request: pb.AskRequest, context: object) -> None:
+        checked_stream_id(request.stream_id)
         raise self.error
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import logging
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -11,7 +12,7 @@ from PIL import Image
 
 from services.streams import WINDOW_FRAMES
 from streamvlm.client import Client, PushedFrame
-from streamvlm.errors import InvalidInputError, SourceLostError, StreamNotFoundError
+from streamvlm.errors import CapacityError, InvalidInputError, SourceLostError, StreamNotFoundError
 from streamvlm.types import AnswerStarted, ClockSource
 from streamvlm.wire.v1 import stream_service_pb2 as pb
 from streamvlm.wire.v1.stream_service_pb2_grpc import StreamServiceStub
@@ -52,7 +53,7 @@ def test_jpeg_and_png_are_taken_and_the_rest_is_answered_in_band(client: Client)
         encoded(6, "jpeg"),
     ]
     acks = list(client.push_frames("pushed", pushed))
-    assert [ack.last_sequence for ack in acks] == list(range(7))
+    assert [ack.sequence for ack in acks] == list(range(7))
     assert [ack.is_sampled for ack in acks] == [True, True, False, False, False, False, True]
     assert [ack.frames_refused for ack in acks] == [0, 0, 1, 2, 3, 4, 4]
     assert [ack.error is None for ack in acks] == [ack.is_sampled for ack in acks]
@@ -95,6 +96,26 @@ def test_only_push_streams_take_frames(client: Client) -> None:
         list(client.push_frames("made-up", frames(1)))
     with pytest.raises(StreamNotFoundError):
         list(client.push_frames("nowhere", frames(1)))
+
+
+def test_a_stream_is_pushed_to_by_one_call_at_a_time(client: Client) -> None:
+    client.create_stream("pushed", "push:")
+
+    def while_another_tries() -> Iterator[PushedFrame]:
+        yield from frames(1)
+        with pytest.raises(CapacityError, match="another call"):
+            list(client.push_frames("pushed", frames(1, first=1)))
+        yield from frames(1, first=1)
+
+    assert len(list(client.push_frames("pushed", while_another_tries()))) == 2
+
+
+def test_a_failed_push_is_logged_with_its_stream(
+    client: Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO), pytest.raises(StreamNotFoundError):
+        list(client.push_frames("nowhere", frames(1)))
+    assert any(line.startswith("stream nowhere: ") for line in caplog.messages)
 
 
 def test_deleting_the_stream_ends_the_call(client: Client) -> None:

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from services.requests import RequestMemory
-from streamvlm.errors import InvalidInputError, SourceUnreachableError
+from streamvlm.errors import EngineStoppedError, InvalidInputError, SourceUnreachableError
 from streamvlm.wire.v1.stream_service_pb2 import CreateStreamRequest, CreateStreamResponse
 
 REQUEST = CreateStreamRequest(stream_id="door", source="push:", request_id="1")
@@ -74,6 +74,43 @@ async def test_work_goes_on_when_its_caller_goes_away() -> None:
     work.may_end.set()
     await memory.once("1", REQUEST, work)
     assert work.num_done == 1
+
+
+async def test_a_failure_does_not_take_a_newer_success_with_it() -> None:
+    memory = RequestMemory[CreateStreamResponse](most=1)
+    failing, work = Work(), Work()
+    failing.error = SourceUnreachableError("nobody")
+    first = asyncio.create_task(memory.once("1", REQUEST, failing))
+    await asyncio.sleep(0)
+    work.may_end.set()
+    await memory.once("2", REQUEST, work)
+    await memory.once("1", REQUEST, work)
+    failing.may_end.set()
+    with pytest.raises(SourceUnreachableError):
+        await first
+    await asyncio.sleep(0)
+    await memory.once("1", REQUEST, work)
+    assert work.num_done == 2
+
+
+@pytest.mark.parametrize("request_id", ["x" * 129, "a\nb"])
+async def test_an_id_is_short_and_printable(request_id: str) -> None:
+    memory, work = RequestMemory[CreateStreamResponse](), Work()
+    work.may_end.set()
+    with pytest.raises(InvalidInputError, match="at most 128 printable"):
+        await memory.once(request_id, REQUEST, work)
+    assert work.num_done == 0
+
+
+async def test_closing_ends_what_goes_on() -> None:
+    memory, work = RequestMemory[CreateStreamResponse](), Work()
+    caller = asyncio.create_task(memory.once("1", REQUEST, work))
+    await asyncio.sleep(0)
+    await memory.close()
+    with pytest.raises(asyncio.CancelledError):
+        await caller
+    with pytest.raises(EngineStoppedError):
+        await memory.once("2", REQUEST, work)
 
 
 async def test_only_the_newest_are_remembered() -> None:

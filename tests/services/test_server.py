@@ -14,20 +14,21 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
     ProtoReflectionDescriptorDatabase,
 )
 
+from services import server
 from services.server import SERVICES, serve
 from streamvlm.client import Client, PushedFrame
 from streamvlm.config import Config
 from streamvlm.engine import StreamEngine
 from streamvlm.errors import (
     AddressInUseError,
+    CapacityError,
     CheckpointError,
     ConfigError,
     EngineStoppedError,
-    ServiceUnreachableError,
-    SourceLostError,
     StreamVLMError,
 )
-from tests.services.serving import Serving, frames, small_config
+from streamvlm.types import AnswerFinished, Sampling
+from tests.services.serving import Serving, frames, push_stream, small_config
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
@@ -133,8 +134,84 @@ def test_a_pusher_hears_that_the_service_stops() -> None:
             serving.stop()
             yield from frames(1, first=2)
 
-        with pytest.raises((ServiceUnreachableError, SourceLostError)):
+        with pytest.raises(EngineStoppedError, match="stopping"):
             list(client.push_frames("pushed", pushed()))
+
+
+def test_who_is_idle_does_not_hold_up_the_stop() -> None:
+    with Serving(grace_seconds=60.0) as serving, Client(serving.address) as client:
+        client.create_stream("pushed", "push:")
+        with grpc.insecure_channel(serving.address) as channel:
+            watched = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest())
+            assert next(watched).status == SERVING
+            is_over = threading.Event()
+
+            def idle() -> Iterator[PushedFrame]:
+                yield from frames(1)
+                is_over.wait(30)
+
+            acks = client.push_frames("pushed", idle())
+            next(acks)
+            began_seconds = time.monotonic()
+            serving.stop()
+            assert time.monotonic() - began_seconds < 5.0
+            is_over.set()
+            with pytest.raises(EngineStoppedError):
+                next(acks)
+            assert next(watched).status == NOT_SERVING
+            watched.cancel()
+
+
+def test_an_answer_has_the_time_of_grace() -> None:
+    with Serving(grace_seconds=60.0) as serving, Client(serving.address) as client:
+        push_stream(client, "pushed")
+        answer = client.ask("pushed", "what?", Sampling(max_new_tokens=200))
+        next(answer)
+        stopping = threading.Thread(target=serving.stop)
+        stopping.start()
+        *_, finished = answer
+        stopping.join()
+        assert isinstance(finished, AnswerFinished) and finished.usage.answer_tokens > 0
+
+
+def test_work_with_a_request_id_ends_with_the_service() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent, Serving() as serving:
+        url = f"rtsp://127.0.0.1:{silent.getsockname()[1]}/live"
+        with Client(serving.address) as client, ThreadPoolExecutor(1) as pool:
+            creating = pool.submit(client.create_stream, "cam", url, request_id="1")
+            connection, _ = silent.accept()
+            began_seconds = time.monotonic()
+            serving.stop()
+            assert time.monotonic() - began_seconds < 5.0
+            connection.close()
+            with pytest.raises(StreamVLMError):
+                creating.result(10)
+    assert "feed cam" not in {thread.name for thread in threading.enumerate()}
+
+
+def test_probes_get_through_when_no_more_calls_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "MAX_CALLS", 2)
+    with Serving() as serving, Client(serving.address) as client:
+        is_over = threading.Event()
+
+        def idle() -> Iterator[PushedFrame]:
+            yield from frames(1)
+            is_over.wait(30)
+
+        calls = []
+        for name in ("a", "b"):
+            client.create_stream(name, "push:")
+            calls.append(client.push_frames(name, idle()))
+            next(calls[-1])
+        with pytest.raises(CapacityError, match="2 calls go on"):
+            client.list_streams()
+        with grpc.insecure_channel(serving.address) as channel:
+            check = health_pb2_grpc.HealthStub(channel).Check
+            assert check(health_pb2.HealthCheckRequest(), timeout=10).status == SERVING
+        is_over.set()
+        for call in calls:
+            assert list(call) == []
+        assert len(client.list_streams()) == 2
 
 
 def test_an_engine_that_fails_ends_the_service(
@@ -160,6 +237,6 @@ def test_stopping_ends_all_threads() -> None:
     left = {
         thread.name
         for thread in set(threading.enumerate()) - before
-        if thread.name.startswith(("engine", "feed", "blocking", "serving"))
+        if thread.name.startswith(("engine", "feed", "opening", "closing", "pushing", "serving"))
     }
     assert left == set()

@@ -1,15 +1,19 @@
 from __future__ import annotations
 
 import logging
+import socket
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import grpc
+import psutil
 import pytest
 
 from streamvlm.client import Client
+from streamvlm.config import Config
 from streamvlm.errors import (
     CapacityError,
     InvalidInputError,
@@ -26,7 +30,7 @@ from streamvlm.evaluate.rtsp_camera import RtspCamera
 from streamvlm.types import SourceState
 from streamvlm.wire.v1 import stream_service_pb2 as pb
 from streamvlm.wire.v1.stream_service_pb2_grpc import StreamServiceStub
-from tests.services.serving import Serving, small_config
+from tests.services.serving import Serving, frames, small_config
 
 REALTIME = "synthetic:moving?seconds=600&height=96&width=128&realtime=1"
 NOBODY = "rtsp://admin:hunter2@127.0.0.1:1/live"
@@ -40,6 +44,18 @@ def camera() -> Iterator[RtspCamera]:
 
 def feed_threads(stream_id: str) -> list[threading.Thread]:
     return [thread for thread in threading.enumerate() if thread.name == f"feed {stream_id}"]
+
+
+def num_decoders() -> int:
+    children = psutil.Process().children(recursive=True)
+    return sum("streamvlm.capture.decoder" in " ".join(_command(child)) for child in children)
+
+
+def _command(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline()
+    except psutil.Error:
+        return []
 
 
 def test_a_stream_lives_from_create_to_delete(client: Client) -> None:
@@ -87,7 +103,7 @@ def test_a_huge_request_is_refused_as_clearly_as_a_small_one(
         client.create_stream(character * 100_000, "push:")
     with pytest.raises(SourceAddressError, match="allowed: rtsp"):
         client.create_stream("door", "http://" + character * 100_000)
-    with pytest.raises(StreamNotFoundError, match="no stream"):
+    with pytest.raises(InvalidInputError, match="cannot be a stream id"):
         client.get_stream(character * 100_000)
 
 
@@ -183,3 +199,75 @@ def test_one_stream_more_than_allowed_is_refused() -> None:
         client.create_stream("a", "push:")
         with pytest.raises(CapacityError, match="max_streams"):
             client.create_stream("b", "push:")
+
+
+def with_timeouts(seconds: float, **engine: int) -> Config:
+    config = small_config(**engine)
+    timeouts = {"open_timeout_seconds": seconds, "read_timeout_seconds": seconds}
+    return config.model_copy(update={"capture": config.capture.model_copy(update=timeouts)})
+
+
+def test_a_failed_create_leaves_no_decoder() -> None:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as silent,
+        Serving(with_timeouts(1.0)) as serving,
+        Client(serving.address) as client,
+    ):
+        with pytest.raises(SourceUnreachableError):
+            client.create_stream("cam", f"rtsp://127.0.0.1:{silent.getsockname()[1]}/live")
+        assert num_decoders() == 0 and feed_threads("cam") == []
+
+
+def test_creates_that_wait_are_counted_and_hold_up_nobody() -> None:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as silent,
+        Serving(with_timeouts(25.0, max_streams=3)) as serving,
+        Client(serving.address) as client,
+        ThreadPoolExecutor(2) as pool,
+    ):
+        client.create_stream("pushed", "push:")
+        url = f"rtsp://127.0.0.1:{silent.getsockname()[1]}/live"
+        opening = [pool.submit(client.create_stream, f"cam{index}", url) for index in range(2)]
+        connections = [silent.accept()[0] for _ in opening]
+        began_seconds = time.monotonic()
+        for _ in range(20):
+            with pytest.raises(CapacityError, match="max_streams"):
+                client.create_stream("another", url)
+        with pytest.raises(StreamExistsError, match="being opened"):
+            client.create_stream("cam0", url)
+        assert num_decoders() == 2
+        assert len(list(client.push_frames("pushed", frames(4)))) == 4
+        assert time.monotonic() - began_seconds < 10.0
+        for connection in connections:
+            connection.close()
+        for create in opening:
+            with pytest.raises(StreamVLMError):
+                create.result(20)
+        client.create_stream("another", "push:")
+
+
+def test_a_repeated_delete_changes_nothing(client: Client) -> None:
+    client.create_stream("door", "push:")
+    client.delete_stream("door", request_id="1")
+    client.create_stream("door", "push:")
+    client.delete_stream("door", request_id="1")
+    assert [status.stream_id for status in client.list_streams()] == ["door"]
+    with pytest.raises(InvalidInputError, match="128 printable"):
+        client.delete_stream("door", request_id="x" * 129)
+
+
+def test_every_call_refuses_what_is_no_id_and_logs_little(
+    client: Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    huge = "x" * 1_000_000
+    with caplog.at_level(logging.INFO):
+        for call in (
+            lambda: client.create_stream(huge, "push:"),
+            lambda: client.get_stream(huge),
+            lambda: client.delete_stream(huge),
+            lambda: list(client.ask(huge, "what?")),
+            lambda: list(client.push_frames(huge, frames(1))),
+        ):
+            with pytest.raises(InvalidInputError, match="cannot be a stream id"):
+                call()
+    assert caplog.messages and max(map(len, caplog.messages)) < 2_000

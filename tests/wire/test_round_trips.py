@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -59,9 +62,10 @@ feeds = st.builds(
     clips_dropped=counts,
     reconnects=counts,
     gaps_total=counts,
-    gap_seconds_total=st.floats(0, 1e9),
+    gap_seconds_total=durations,
     clips_waiting=counts,
     last_frame=st.none() | instants,
+    blind=st.none() | gaps,
 )
 memories = st.builds(
     MemoryStatus,
@@ -176,10 +180,10 @@ def test_pushed_frames_come_back(frame: frames.PushedFrame) -> None:
 
 def test_acknowledgements_come_back() -> None:
     ack = frames.PushAck(
-        last_sequence=7, is_sampled=False, frames_refused=2, clips_dropped=1, error=FrameError("x")
+        sequence=7, is_sampled=False, frames_refused=2, clips_dropped=1, error=FrameError("x")
     )
     back = frames.ack_from_proto(frames.ack_to_proto(ack))
-    assert (back.last_sequence, back.is_sampled, back.frames_refused, back.clips_dropped) == (
+    assert (back.sequence, back.is_sampled, back.frames_refused, back.clips_dropped) == (
         7,
         False,
         2,
@@ -214,13 +218,35 @@ def test_settings_that_are_not_set_have_their_defaults() -> None:
 
 
 def test_what_is_wrong_on_the_wire_is_named() -> None:
-    with pytest.raises(InvalidInputError, match="CLOCK_SOURCE_UNSPECIFIED is not allowed"):
-        times.instant_from_proto(time_pb2.Instant())
-    with pytest.raises(InvalidInputError, match="unknown kind"):
-        answers.event_from_proto(query_service_pb2.AskResponse())
+    backwards = time_pb2.Interval(start=time_pb2.Instant(pts_seconds=2.0))
+    with pytest.raises(InvalidInputError, match="cannot end"):
+        times.interval_from_proto(backwards)
+    with pytest.raises(InvalidInputError, match="finite"):
+        times.instant_from_proto(time_pb2.Instant(pts_seconds=math.nan))
+    with pytest.raises(InvalidInputError, match="years 1 to 9999"):
+        times.instant_from_proto(time_pb2.Instant(utc=Timestamp(seconds=2**62)))
     frame = stream_service_pb2.PushedFrame(encoding=stream_service_pb2.FRAME_ENCODING_JPEG)
     frame.capture_time.nanos = -1
     with pytest.raises(FrameError, match="nanos = -1"):
         frames.frame_from_proto(frame)
     with pytest.raises(FrameError, match="encoding 0"):
         frames.frame_from_proto(stream_service_pb2.PushedFrame())
+
+
+def test_words_of_a_newer_service_are_unknown_and_do_no_harm() -> None:
+    feed = status.feed_from_proto(stream_service_pb2.FeedStatus(state=77))  # type: ignore[arg-type]
+    assert feed.state is SourceState.UNKNOWN
+    for clock in (0, 77):
+        instant = times.instant_from_proto(time_pb2.Instant(clock=clock))  # type: ignore[arg-type]
+        assert instant.clock is ClockSource.UNKNOWN
+    finished = query_service_pb2.AskResponse()
+    finished.finished.finish_reason = 77  # type: ignore[assignment]
+    event = answers.event_from_proto(finished)
+    assert isinstance(event, AnswerFinished) and event.finish_reason is FinishReason.UNKNOWN
+    assert answers.event_from_proto(query_service_pb2.AskResponse()) is None
+
+
+@pytest.mark.parametrize("frame", [{"encoding": "webp"}, {"sequence": -1}, {"height": 2**40}])
+def test_a_frame_that_does_not_fit_the_message_is_named(frame: dict[str, object]) -> None:
+    with pytest.raises(FrameError, match=r"webp|cannot be sent"):
+        frames.frame_to_proto(frames.PushedFrame(image=b"", **frame))  # type: ignore[arg-type]

@@ -22,57 +22,58 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from streamvlm.wire.v1 import time_pb2 as streamvlm_dot_v1_dot_time__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!streamvlm/v1/stream_service.proto\x12\x0cstreamvlm.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17streamvlm/v1/time.proto\"c\n\x13\x43reateStreamRequest\x12\x11\n\tstream_id\x18\x01 \x01(\t\x12\x0e\n\x06source\x18\x02 \x01(\t\x12\x15\n\rallow_offline\x18\x03 \x01(\x08\x12\x12\n\nrequest_id\x18\x04 \x01(\t\"<\n\x14\x43reateStreamResponse\x12$\n\x06stream\x18\x01 \x01(\x0b\x32\x14.streamvlm.v1.Stream\"%\n\x10GetStreamRequest\x12\x11\n\tstream_id\x18\x01 \x01(\t\"9\n\x11GetStreamResponse\x12$\n\x06stream\x18\x01 \x01(\x0b\x32\x14.streamvlm.v1.Stream\";\n\x12ListStreamsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"U\n\x13ListStreamsResponse\x12%\n\x07streams\x18\x01 \x03(\x0b\x32\x14.streamvlm.v1.Stream\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"(\n\x13\x44\x65leteStreamRequest\x12\x11\n\tstream_id\x18\x01 \x01(\t\"\x16\n\x14\x44\x65leteStreamResponse\"x\n\x11PushFramesRequest\x12,\n\x04open\x18\x01 \x01(\x0b\x32\x1c.streamvlm.v1.PushFramesOpenH\x00\x12*\n\x05\x66rame\x18\x02 \x01(\x0b\x32\x19.streamvlm.v1.PushedFrameH\x00\x42\t\n\x07message\"#\n\x0ePushFramesOpen\x12\x11\n\tstream_id\x18\x01 \x01(\t\"\xae\x01\n\x0bPushedFrame\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12\r\n\x05image\x18\x02 \x01(\x0c\x12-\n\x08\x65ncoding\x18\x03 \x01(\x0e\x32\x1b.streamvlm.v1.FrameEncoding\x12\x0e\n\x06height\x18\x04 \x01(\r\x12\r\n\x05width\x18\x05 \x01(\r\x12\x30\n\x0c\x63\x61pture_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"{\n\x12PushFramesResponse\x12\x30\n\x06opened\x18\x01 \x01(\x0b\x32\x1e.streamvlm.v1.PushFramesOpenedH\x00\x12*\n\x03\x61\x63k\x18\x02 \x01(\x0b\x32\x1b.streamvlm.v1.PushFramesAckH\x00\x42\x07\n\x05\x65vent\")\n\x10PushFramesOpened\x12\x15\n\rwindow_frames\x18\x01 \x01(\r\"\x94\x01\n\rPushFramesAck\x12\x15\n\rlast_sequence\x18\x01 \x01(\x04\x12\x0f\n\x07sampled\x18\x02 \x01(\x08\x12\x16\n\x0e\x66rames_refused\x18\x03 \x01(\x04\x12\x15\n\rclips_dropped\x18\x04 \x01(\x04\x12,\n\x05\x65rror\x18\x05 \x01(\x0b\x32\x1d.streamvlm.v1.PushFramesError\"2\n\x0fPushFramesError\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\"\xb0\x01\n\x06Stream\x12\x11\n\tstream_id\x18\x01 \x01(\t\x12\x0e\n\x06source\x18\x02 \x01(\t\x12/\n\x0b\x63reate_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12&\n\x04\x66\x65\x65\x64\x18\x04 \x01(\x0b\x32\x18.streamvlm.v1.FeedStatus\x12*\n\x06memory\x18\x05 \x01(\x0b\x32\x1a.streamvlm.v1.MemoryStatus\"\xa3\x02\n\nFeedStatus\x12(\n\x05state\x18\x01 \x01(\x0e\x32\x19.streamvlm.v1.SourceState\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t\x12\x16\n\x0e\x66rames_decoded\x18\x04 \x01(\x03\x12\x16\n\x0e\x66rames_sampled\x18\x05 \x01(\x03\x12\x15\n\rclips_dropped\x18\x06 \x01(\x03\x12\x12\n\nreconnects\x18\x07 \x01(\x03\x12\x12\n\ngaps_total\x18\x08 \x01(\x03\x12\x19\n\x11gap_seconds_total\x18\t \x01(\x01\x12\x15\n\rclips_waiting\x18\n \x01(\x03\x12)\n\nlast_frame\x18\x0b \x01(\x0b\x32\x15.streamvlm.v1.Instant\"\x9a\x02\n\x0cMemoryStatus\x12\x0e\n\x06\x62locks\x18\x01 \x01(\x03\x12\x10\n\x08kv_bytes\x18\x02 \x01(\x03\x12\x14\n\x0c\x62udget_bytes\x18\x03 \x01(\x03\x12\x16\n\x0e\x65victed_blocks\x18\x04 \x01(\x03\x12\x15\n\rclips_encoded\x18\x05 \x01(\x03\x12\x17\n\x0f\x63lips_unchanged\x18\x06 \x01(\x03\x12\x13\n\x0btokens_seen\x18\x07 \x01(\x03\x12\x13\n\x0btokens_kept\x18\x08 \x01(\x03\x12\x13\n\x0b\x66resh_clips\x18\t \x01(\x03\x12*\n\nremembered\x18\n \x01(\x0b\x32\x16.streamvlm.v1.Interval\x12\x1f\n\x04gaps\x18\x0b \x03(\x0b\x32\x11.streamvlm.v1.Gap*z\n\rFrameEncoding\x12\x1e\n\x1a\x46RAME_ENCODING_UNSPECIFIED\x10\x00\x12\x17\n\x13\x46RAME_ENCODING_JPEG\x10\x01\x12\x16\n\x12\x46RAME_ENCODING_PNG\x10\x02\x12\x18\n\x14\x46RAME_ENCODING_RGB24\x10\x03*\xaf\x01\n\x0bSourceState\x12\x1c\n\x18SOURCE_STATE_UNSPECIFIED\x10\x00\x12\x1b\n\x17SOURCE_STATE_CONNECTING\x10\x01\x12\x15\n\x11SOURCE_STATE_LIVE\x10\x02\x12\x1d\n\x19SOURCE_STATE_RECONNECTING\x10\x03\x12\x16\n\x12SOURCE_STATE_ENDED\x10\x04\x12\x17\n\x13SOURCE_STATE_FAILED\x10\x05\x32\xb4\x03\n\rStreamService\x12U\n\x0c\x43reateStream\x12!.streamvlm.v1.CreateStreamRequest\x1a\".streamvlm.v1.CreateStreamResponse\x12L\n\tGetStream\x12\x1e.streamvlm.v1.GetStreamRequest\x1a\x1f.streamvlm.v1.GetStreamResponse\x12R\n\x0bListStreams\x12 .streamvlm.v1.ListStreamsRequest\x1a!.streamvlm.v1.ListStreamsResponse\x12U\n\x0c\x44\x65leteStream\x12!.streamvlm.v1.DeleteStreamRequest\x1a\".streamvlm.v1.DeleteStreamResponse\x12S\n\nPushFrames\x12\x1f.streamvlm.v1.PushFramesRequest\x1a .streamvlm.v1.PushFramesResponse(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!streamvlm/v1/stream_service.proto\x12\x0cstreamvlm.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17streamvlm/v1/time.proto\"c\n\x13\x43reateStreamRequest\x12\x11\n\tstream_id\x18\x01 \x01(\t\x12\x0e\n\x06source\x18\x02 \x01(\t\x12\x15\n\rallow_offline\x18\x03 \x01(\x08\x12\x12\n\nrequest_id\x18\x04 \x01(\t\"<\n\x14\x43reateStreamResponse\x12$\n\x06stream\x18\x01 \x01(\x0b\x32\x14.streamvlm.v1.Stream\"%\n\x10GetStreamRequest\x12\x11\n\tstream_id\x18\x01 \x01(\t\"9\n\x11GetStreamResponse\x12$\n\x06stream\x18\x01 \x01(\x0b\x32\x14.streamvlm.v1.Stream\";\n\x12ListStreamsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"U\n\x13ListStreamsResponse\x12%\n\x07streams\x18\x01 \x03(\x0b\x32\x14.streamvlm.v1.Stream\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"<\n\x13\x44\x65leteStreamRequest\x12\x11\n\tstream_id\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"\x16\n\x14\x44\x65leteStreamResponse\"x\n\x11PushFramesRequest\x12,\n\x04open\x18\x01 \x01(\x0b\x32\x1c.streamvlm.v1.PushFramesOpenH\x00\x12*\n\x05\x66rame\x18\x02 \x01(\x0b\x32\x19.streamvlm.v1.PushedFrameH\x00\x42\t\n\x07message\"#\n\x0ePushFramesOpen\x12\x11\n\tstream_id\x18\x01 \x01(\t\"\xae\x01\n\x0bPushedFrame\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12\r\n\x05image\x18\x02 \x01(\x0c\x12-\n\x08\x65ncoding\x18\x03 \x01(\x0e\x32\x1b.streamvlm.v1.FrameEncoding\x12\x0e\n\x06height\x18\x04 \x01(\r\x12\r\n\x05width\x18\x05 \x01(\r\x12\x30\n\x0c\x63\x61pture_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"{\n\x12PushFramesResponse\x12\x30\n\x06opened\x18\x01 \x01(\x0b\x32\x1e.streamvlm.v1.PushFramesOpenedH\x00\x12*\n\x03\x61\x63k\x18\x02 \x01(\x0b\x32\x1b.streamvlm.v1.PushFramesAckH\x00\x42\x07\n\x05\x65vent\")\n\x10PushFramesOpened\x12\x15\n\rwindow_frames\x18\x01 \x01(\r\"\x8f\x01\n\rPushFramesAck\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12\x0f\n\x07sampled\x18\x02 \x01(\x08\x12\x16\n\x0e\x66rames_refused\x18\x03 \x01(\x04\x12\x15\n\rclips_dropped\x18\x04 \x01(\x04\x12,\n\x05\x65rror\x18\x05 \x01(\x0b\x32\x1d.streamvlm.v1.PushFramesError\"2\n\x0fPushFramesError\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\"\xb0\x01\n\x06Stream\x12\x11\n\tstream_id\x18\x01 \x01(\t\x12\x0e\n\x06source\x18\x02 \x01(\t\x12/\n\x0b\x63reate_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12&\n\x04\x66\x65\x65\x64\x18\x04 \x01(\x0b\x32\x18.streamvlm.v1.FeedStatus\x12*\n\x06memory\x18\x05 \x01(\x0b\x32\x1a.streamvlm.v1.MemoryStatus\"\xdb\x02\n\nFeedStatus\x12(\n\x05state\x18\x01 \x01(\x0e\x32\x19.streamvlm.v1.SourceState\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t\x12\x16\n\x0e\x66rames_decoded\x18\x04 \x01(\x03\x12\x16\n\x0e\x66rames_sampled\x18\x05 \x01(\x03\x12\x15\n\rclips_dropped\x18\x06 \x01(\x03\x12\x12\n\nreconnects\x18\x07 \x01(\x03\x12\x12\n\ngaps_total\x18\x08 \x01(\x03\x12/\n\x0cgap_duration\x18\t \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x15\n\rclips_waiting\x18\n \x01(\x03\x12)\n\nlast_frame\x18\x0b \x01(\x0b\x32\x15.streamvlm.v1.Instant\x12 \n\x05\x62lind\x18\x0c \x01(\x0b\x32\x11.streamvlm.v1.Gap\"\x9a\x02\n\x0cMemoryStatus\x12\x0e\n\x06\x62locks\x18\x01 \x01(\x03\x12\x10\n\x08kv_bytes\x18\x02 \x01(\x03\x12\x14\n\x0c\x62udget_bytes\x18\x03 \x01(\x03\x12\x16\n\x0e\x65victed_blocks\x18\x04 \x01(\x03\x12\x15\n\rclips_encoded\x18\x05 \x01(\x03\x12\x17\n\x0f\x63lips_unchanged\x18\x06 \x01(\x03\x12\x13\n\x0btokens_seen\x18\x07 \x01(\x03\x12\x13\n\x0btokens_kept\x18\x08 \x01(\x03\x12\x13\n\x0b\x66resh_clips\x18\t \x01(\x03\x12*\n\nremembered\x18\n \x01(\x0b\x32\x16.streamvlm.v1.Interval\x12\x1f\n\x04gaps\x18\x0b \x03(\x0b\x32\x11.streamvlm.v1.Gap*z\n\rFrameEncoding\x12\x1e\n\x1a\x46RAME_ENCODING_UNSPECIFIED\x10\x00\x12\x17\n\x13\x46RAME_ENCODING_JPEG\x10\x01\x12\x16\n\x12\x46RAME_ENCODING_PNG\x10\x02\x12\x18\n\x14\x46RAME_ENCODING_RGB24\x10\x03*\xaf\x01\n\x0bSourceState\x12\x1c\n\x18SOURCE_STATE_UNSPECIFIED\x10\x00\x12\x1b\n\x17SOURCE_STATE_CONNECTING\x10\x01\x12\x15\n\x11SOURCE_STATE_LIVE\x10\x02\x12\x1d\n\x19SOURCE_STATE_RECONNECTING\x10\x03\x12\x16\n\x12SOURCE_STATE_ENDED\x10\x04\x12\x17\n\x13SOURCE_STATE_FAILED\x10\x05\x32\xb4\x03\n\rStreamService\x12U\n\x0c\x43reateStream\x12!.streamvlm.v1.CreateStreamRequest\x1a\".streamvlm.v1.CreateStreamResponse\x12L\n\tGetStream\x12\x1e.streamvlm.v1.GetStreamRequest\x1a\x1f.streamvlm.v1.GetStreamResponse\x12R\n\x0bListStreams\x12 .streamvlm.v1.ListStreamsRequest\x1a!.streamvlm.v1.ListStreamsResponse\x12U\n\x0c\x44\x65leteStream\x12!.streamvlm.v1.DeleteStreamRequest\x1a\".streamvlm.v1.DeleteStreamResponse\x12S\n\nPushFrames\x12\x1f.streamvlm.v1.PushFramesRequest\x1a .streamvlm.v1.PushFramesResponse(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'streamvlm.v1.stream_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_FRAMEENCODING']._serialized_start=2049
-  _globals['_FRAMEENCODING']._serialized_end=2171
-  _globals['_SOURCESTATE']._serialized_start=2174
-  _globals['_SOURCESTATE']._serialized_end=2349
-  _globals['_CREATESTREAMREQUEST']._serialized_start=109
-  _globals['_CREATESTREAMREQUEST']._serialized_end=208
-  _globals['_CREATESTREAMRESPONSE']._serialized_start=210
-  _globals['_CREATESTREAMRESPONSE']._serialized_end=270
-  _globals['_GETSTREAMREQUEST']._serialized_start=272
-  _globals['_GETSTREAMREQUEST']._serialized_end=309
-  _globals['_GETSTREAMRESPONSE']._serialized_start=311
-  _globals['_GETSTREAMRESPONSE']._serialized_end=368
-  _globals['_LISTSTREAMSREQUEST']._serialized_start=370
-  _globals['_LISTSTREAMSREQUEST']._serialized_end=429
-  _globals['_LISTSTREAMSRESPONSE']._serialized_start=431
-  _globals['_LISTSTREAMSRESPONSE']._serialized_end=516
-  _globals['_DELETESTREAMREQUEST']._serialized_start=518
-  _globals['_DELETESTREAMREQUEST']._serialized_end=558
-  _globals['_DELETESTREAMRESPONSE']._serialized_start=560
-  _globals['_DELETESTREAMRESPONSE']._serialized_end=582
-  _globals['_PUSHFRAMESREQUEST']._serialized_start=584
-  _globals['_PUSHFRAMESREQUEST']._serialized_end=704
-  _globals['_PUSHFRAMESOPEN']._serialized_start=706
-  _globals['_PUSHFRAMESOPEN']._serialized_end=741
-  _globals['_PUSHEDFRAME']._serialized_start=744
-  _globals['_PUSHEDFRAME']._serialized_end=918
-  _globals['_PUSHFRAMESRESPONSE']._serialized_start=920
-  _globals['_PUSHFRAMESRESPONSE']._serialized_end=1043
-  _globals['_PUSHFRAMESOPENED']._serialized_start=1045
-  _globals['_PUSHFRAMESOPENED']._serialized_end=1086
-  _globals['_PUSHFRAMESACK']._serialized_start=1089
-  _globals['_PUSHFRAMESACK']._serialized_end=1237
-  _globals['_PUSHFRAMESERROR']._serialized_start=1239
-  _globals['_PUSHFRAMESERROR']._serialized_end=1289
-  _globals['_STREAM']._serialized_start=1292
-  _globals['_STREAM']._serialized_end=1468
-  _globals['_FEEDSTATUS']._serialized_start=1471
-  _globals['_FEEDSTATUS']._serialized_end=1762
-  _globals['_MEMORYSTATUS']._serialized_start=1765
-  _globals['_MEMORYSTATUS']._serialized_end=2047
-  _globals['_STREAMSERVICE']._serialized_start=2352
-  _globals['_STREAMSERVICE']._serialized_end=2788
+  _globals['_FRAMEENCODING']._serialized_start=2152
+  _globals['_FRAMEENCODING']._serialized_end=2274
+  _globals['_SOURCESTATE']._serialized_start=2277
+  _globals['_SOURCESTATE']._serialized_end=2452
+  _globals['_CREATESTREAMREQUEST']._serialized_start=141
+  _globals['_CREATESTREAMREQUEST']._serialized_end=240
+  _globals['_CREATESTREAMRESPONSE']._serialized_start=242
+  _globals['_CREATESTREAMRESPONSE']._serialized_end=302
+  _globals['_GETSTREAMREQUEST']._serialized_start=304
+  _globals['_GETSTREAMREQUEST']._serialized_end=341
+  _globals['_GETSTREAMRESPONSE']._serialized_start=343
+  _globals['_GETSTREAMRESPONSE']._serialized_end=400
+  _globals['_LISTSTREAMSREQUEST']._serialized_start=402
+  _globals['_LISTSTREAMSREQUEST']._serialized_end=461
+  _globals['_LISTSTREAMSRESPONSE']._serialized_start=463
+  _globals['_LISTSTREAMSRESPONSE']._serialized_end=548
+  _globals['_DELETESTREAMREQUEST']._serialized_start=550
+  _globals['_DELETESTREAMREQUEST']._serialized_end=610
+  _globals['_DELETESTREAMRESPONSE']._serialized_start=612
+  _globals['_DELETESTREAMRESPONSE']._serialized_end=634
+  _globals['_PUSHFRAMESREQUEST']._serialized_start=636
+  _globals['_PUSHFRAMESREQUEST']._serialized_end=756
+  _globals['_PUSHFRAMESOPEN']._serialized_start=758
+  _globals['_PUSHFRAMESOPEN']._serialized_end=793
+  _globals['_PUSHEDFRAME']._serialized_start=796
+  _globals['_PUSHEDFRAME']._serialized_end=970
+  _globals['_PUSHFRAMESRESPONSE']._serialized_start=972
+  _globals['_PUSHFRAMESRESPONSE']._serialized_end=1095
+  _globals['_PUSHFRAMESOPENED']._serialized_start=1097
+  _globals['_PUSHFRAMESOPENED']._serialized_end=1138
+  _globals['_PUSHFRAMESACK']._serialized_start=1141
+  _globals['_PUSHFRAMESACK']._serialized_end=1284
+  _globals['_PUSHFRAMESERROR']._serialized_start=1286
+  _globals['_PUSHFRAMESERROR']._serialized_end=1336
+  _globals['_STREAM']._serialized_start=1339
+  _globals['_STREAM']._serialized_end=1515
+  _globals['_FEEDSTATUS']._serialized_start=1518
+  _globals['_FEEDSTATUS']._serialized_end=1865
+  _globals['_MEMORYSTATUS']._serialized_start=1868
+  _globals['_MEMORYSTATUS']._serialized_end=2150
+  _globals['_STREAMSERVICE']._serialized_start=2455
+  _globals['_STREAMSERVICE']._serialized_end=2891
 # @@protoc_insertion_point(module_scope)

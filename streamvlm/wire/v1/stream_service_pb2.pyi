@@ -1,5 +1,6 @@
 import datetime
 
+from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from streamvlm.wire.v1 import time_pb2 as _time_pb2
 from google.protobuf.internal import containers as _containers
@@ -84,10 +85,12 @@ class ListStreamsResponse(_message.Message):
     def __init__(self, streams: _Optional[_Iterable[_Union[Stream, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
 
 class DeleteStreamRequest(_message.Message):
-    __slots__ = ("stream_id",)
+    __slots__ = ("stream_id", "request_id")
     STREAM_ID_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     stream_id: str
-    def __init__(self, stream_id: _Optional[str] = ...) -> None: ...
+    request_id: str
+    def __init__(self, stream_id: _Optional[str] = ..., request_id: _Optional[str] = ...) -> None: ...
 
 class DeleteStreamResponse(_message.Message):
     __slots__ = ()
@@ -138,18 +141,18 @@ class PushFramesOpened(_message.Message):
     def __init__(self, window_frames: _Optional[int] = ...) -> None: ...
 
 class PushFramesAck(_message.Message):
-    __slots__ = ("last_sequence", "sampled", "frames_refused", "clips_dropped", "error")
-    LAST_SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    __slots__ = ("sequence", "sampled", "frames_refused", "clips_dropped", "error")
+    SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     SAMPLED_FIELD_NUMBER: _ClassVar[int]
     FRAMES_REFUSED_FIELD_NUMBER: _ClassVar[int]
     CLIPS_DROPPED_FIELD_NUMBER: _ClassVar[int]
     ERROR_FIELD_NUMBER: _ClassVar[int]
-    last_sequence: int
+    sequence: int
     sampled: bool
     frames_refused: int
     clips_dropped: int
     error: PushFramesError
-    def __init__(self, last_sequence: _Optional[int] = ..., sampled: _Optional[bool] = ..., frames_refused: _Optional[int] = ..., clips_dropped: _Optional[int] = ..., error: _Optional[_Union[PushFramesError, _Mapping]] = ...) -> None: ...
+    def __init__(self, sequence: _Optional[int] = ..., sampled: _Optional[bool] = ..., frames_refused: _Optional[int] = ..., clips_dropped: _Optional[int] = ..., error: _Optional[_Union[PushFramesError, _Mapping]] = ...) -> None: ...
 
 class PushFramesError(_message.Message):
     __slots__ = ("reason", "message")
@@ -174,7 +177,7 @@ class Stream(_message.Message):
     def __init__(self, stream_id: _Optional[str] = ..., source: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., feed: _Optional[_Union[FeedStatus, _Mapping]] = ..., memory: _Optional[_Union[MemoryStatus, _Mapping]] = ...) -> None: ...
 
 class FeedStatus(_message.Message):
-    __slots__ = ("state", "reason", "message", "frames_decoded", "frames_sampled", "clips_dropped", "reconnects", "gaps_total", "gap_seconds_total", "clips_waiting", "last_frame")
+    __slots__ = ("state", "reason", "message", "frames_decoded", "frames_sampled", "clips_dropped", "reconnects", "gaps_total", "gap_duration", "clips_waiting", "last_frame", "blind")
     STATE_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
@@ -183,9 +186,10 @@ class FeedStatus(_message.Message):
     CLIPS_DROPPED_FIELD_NUMBER: _ClassVar[int]
     RECONNECTS_FIELD_NUMBER: _ClassVar[int]
     GAPS_TOTAL_FIELD_NUMBER: _ClassVar[int]
-    GAP_SECONDS_TOTAL_FIELD_NUMBER: _ClassVar[int]
+    GAP_DURATION_FIELD_NUMBER: _ClassVar[int]
     CLIPS_WAITING_FIELD_NUMBER: _ClassVar[int]
     LAST_FRAME_FIELD_NUMBER: _ClassVar[int]
+    BLIND_FIELD_NUMBER: _ClassVar[int]
     state: SourceState
     reason: str
     message: str
@@ -194,10 +198,11 @@ class FeedStatus(_message.Message):
     clips_dropped: int
     reconnects: int
     gaps_total: int
-    gap_seconds_total: float
+    gap_duration: _duration_pb2.Duration
     clips_waiting: int
     last_frame: _time_pb2.Instant
-    def __init__(self, state: _Optional[_Union[SourceState, str]] = ..., reason: _Optional[str] = ..., message: _Optional[str] = ..., frames_decoded: _Optional[int] = ..., frames_sampled: _Optional[int] = ..., clips_dropped: _Optional[int] = ..., reconnects: _Optional[int] = ..., gaps_total: _Optional[int] = ..., gap_seconds_total: _Optional[float] = ..., clips_waiting: _Optional[int] = ..., last_frame: _Optional[_Union[_time_pb2.Instant, _Mapping]] = ...) -> None: ...
+    blind: _time_pb2.Gap
+    def __init__(self, state: _Optional[_Union[SourceState, str]] = ..., reason: _Optional[str] = ..., message: _Optional[str] = ..., frames_decoded: _Optional[int] = ..., frames_sampled: _Optional[int] = ..., clips_dropped: _Optional[int] = ..., reconnects: _Optional[int] = ..., gaps_total: _Optional[int] = ..., gap_duration: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., clips_waiting: _Optional[int] = ..., last_frame: _Optional[_Union[_time_pb2.Instant, _Mapping]] = ..., blind: _Optional[_Union[_time_pb2.Gap, _Mapping]] = ...) -> None: ...
 
 class MemoryStatus(_message.Message):
     __slots__ = ("blocks", "kv_bytes", "budget_bytes", "evicted_blocks", "clips_encoded", "clips_unchanged", "tokens_seen", "tokens_kept", "fresh_clips", "remembered", "gaps")

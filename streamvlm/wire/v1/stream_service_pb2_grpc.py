@@ -100,7 +100,7 @@ class StreamServiceServicer:
 
     def DeleteStream(self, request, context):
         """Stop watching and forget all that was seen. Answers that have begun go on. NOT_FOUND where
-        there is no such stream.
+        there is no such stream, unless the request is a repeated one.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -114,7 +114,8 @@ class StreamServiceServicer:
         refused, but they wait in the transport and grow old: send the newest frame when one is free.
         A frame that cannot be used is answered in its acknowledgement and does no harm. The stream
         outlives the call; the next call goes on with it. FAILED_PRECONDITION with the reason
-        SOURCE_LOST when the stream is deleted meanwhile.
+        SOURCE_LOST when the stream is deleted meanwhile; RESOURCE_EXHAUSTED while another call gives
+        the stream its frames.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -1,0 +1,87 @@
+"""Calls that go on: how many may, and how they end when the service stops."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeAlias
+
+import grpc
+
+from streamvlm.errors import CapacityError, EngineStoppedError
+
+Context = grpc.aio.ServicerContext[Any, Any]
+Behavior = Callable[[Any, Context], Awaitable[Any]]
+Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any] | None"
+
+_OURS = "/streamvlm."
+_ASK = "/streamvlm.v1.QueryService/Ask"
+
+
+def wrapped(handler: Handler, method: str, wrap: Callable[[Behavior], Behavior]) -> Handler:
+    """The handler with its behavior wrapped; that of a foreign service as it is.
+
+    Works on handlers that are coroutines, so those of streams write and do not yield.
+    """
+    if handler is None or not method.startswith(_OURS):
+        return handler
+    behaviors = {
+        kind: wrap(behavior)
+        for kind in ("unary_unary", "unary_stream", "stream_unary", "stream_stream")
+        if (behavior := getattr(handler, kind, None)) is not None
+    }
+    # The handlers that grpc makes are named tuples, which its types do not say.
+    replaced: Handler = handler._replace(**behaviors)  # type: ignore[attr-defined]
+    return replaced
+
+
+class OpenCalls(grpc.aio.ServerInterceptor):
+    """Our calls that go on, at most so many. Health and reflection always get through."""
+
+    def __init__(self, max_calls: int) -> None:
+        self._max_calls = max_calls
+        self._answers: set[asyncio.Task[Any]] = set()
+        self._others: set[asyncio.Task[Any]] = set()
+        self._is_ending = False
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Handler]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> Handler:
+        """The handler of this call, counted."""
+        method = handler_call_details.method
+        calls = self._answers if method == _ASK else self._others
+        handler = await continuation(handler_call_details)
+        return wrapped(handler, method, lambda behavior: self._counted(behavior, calls))
+
+    def end_all_but_answers(self) -> None:
+        """Let the calls that are no answers end with EngineStoppedError."""
+        self._is_ending = True
+        for task in self._others:
+            task.cancel()
+
+    async def wait_for_answers(self, timeout_seconds: float) -> None:
+        """Return when all answers have been given, or at the timeout."""
+        if self._answers:
+            await asyncio.wait(self._answers, timeout=timeout_seconds)
+
+    def _counted(self, behavior: Behavior, calls: set[asyncio.Task[Any]]) -> Behavior:
+        async def call(request: Any, context: Context) -> Any:
+            if len(self._answers) + len(self._others) >= self._max_calls:
+                raise CapacityError(f"{self._max_calls} calls go on, the service takes no more")
+            task = asyncio.current_task()
+            assert task is not None, "handlers run in tasks"
+            calls.add(task)
+            try:
+                return await behavior(request, context)
+            except asyncio.CancelledError:
+                if not self._is_ending or calls is self._answers:
+                    raise
+                # It was us. What is left of the call is to tell the caller why.
+                task.uncancel()
+                raise EngineStoppedError("the service is stopping") from None
+            finally:
+                calls.discard(task)
+
+        return call

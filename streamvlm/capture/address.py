@@ -16,12 +16,13 @@ ALLOWED = (
 )
 
 _MAX_CHARACTERS = 4_096
-# Many cameras take the password as a parameter, inside the query or the path:
-# rtsp://host/user=admin&password=x&channel=1, rtsp://host/live?token=x
-_SECRET = re.compile(
-    r"(?i)((?:^|[?&;/_,])(?:user|username|usr|login|pass|password|passwd|pwd|psw|token|secret|auth"
-    r"|key|api_?key|access_?key|signature|sig)=)[^&;/?#]*"
-)
+# Parameters whose values are shown. Of all others nobody knows whether they are secret: each maker
+# has its own word for the password.
+_HARMLESS = {
+    "channel", "subtype", "stream", "profile", "transport",
+    "fps", "seconds", "height", "width", "realtime", "seed",
+}  # fmt: skip
+_SHORT_WORD = re.compile(r"[\w.+-]{1,16}", re.ASCII)
 
 
 class SourceKind(StrEnum):
@@ -33,7 +34,7 @@ class SourceKind(StrEnum):
     SYNTHETIC = "synthetic"
 
 
-_USER_AND_PASSWORD = re.compile(r"[^/\s:@]+:[^\s@]*@")
+_USER_AND_PASSWORD = re.compile(r"[^/\s:@]+:\S*@")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +61,10 @@ class SourceAddress:
         if scheme == "synthetic":
             scene, parameters = _scene(text)
             return cls(
-                kind=SourceKind.SYNTHETIC, redacted=text, location=scene, parameters=parameters
+                kind=SourceKind.SYNTHETIC,
+                redacted=redact(text),
+                location=scene,
+                parameters=parameters,
             )
         if scheme == "push":
             if text.lower() != "push:":
@@ -76,12 +80,35 @@ class SourceAddress:
 
 
 def redact(text: str) -> str:
-    """The text without what may be a credential; for addresses, right or wrong."""
+    """The text without what may be a credential; for addresses, right or wrong.
+
+    Shown are scheme, host, port and path, and the values of a few parameters known as harmless. A
+    part of the path that holds a parameter is hidden: some cameras take the password there.
+    """
     head, separator, rest = text.partition("://")
     if not separator:
-        return _SECRET.sub(r"\1***", _USER_AND_PASSWORD.sub("***@", text))
+        return _masked(_USER_AND_PASSWORD.sub("***@", text), query_begins="?")
     # The last @ of all: a password may hold one and, where nobody escaped it, even a slash.
-    return f"{head}://" + _SECRET.sub(r"\1***", rest.rpartition("@")[2])
+    return f"{head}://" + _masked(rest.rpartition("@")[2], query_begins="?#")
+
+
+def _masked(text: str, *, query_begins: str) -> str:
+    path = re.split(f"[{query_begins}]", text, maxsplit=1)[0]
+    shown = "/".join("***" if "=" in unquote(part) else part for part in path.split("/"))
+    query = text[len(path) :]
+    if not query:
+        return shown
+    # Each parameter after the sign that parts it from the one before.
+    parts = re.findall(r"([?#&;])([^?#&;]*)", query)
+    return shown + "".join(sign + _masked_parameter(parameter) for sign, parameter in parts)
+
+
+def _masked_parameter(text: str) -> str:
+    name, _, value = text.partition("=")
+    if not value.strip("="):
+        return "***" if text else ""
+    is_harmless = unquote(name).lower() in _HARMLESS and _SHORT_WORD.fullmatch(value)
+    return text if is_harmless else f"{name}=***"
 
 
 def _checked_text(text: str) -> str:
@@ -115,7 +142,7 @@ def _scene(text: str) -> tuple[str, dict[str, str]]:
     """The scene's name and its parameters."""
     name, _, query = text[len("synthetic:") :].partition("?")
     if not name:
-        raise SourceAddressError(f"{text!r} names no scene; {ALLOWED}")
+        raise SourceAddressError(f"{redact(text)!r} names no scene; {ALLOWED}")
     return name, dict(parse_qsl(query, keep_blank_values=True))
 
 
@@ -123,4 +150,7 @@ def _file_path(text: str) -> str:
     url = urlsplit(text)
     if url.netloc not in ("", "localhost") or not url.path:
         raise SourceAddressError(f"{redact(text)!r} is not a file of this machine; {ALLOWED}")
-    return unquote(url.path)
+    path = unquote(url.path)
+    if not path.isprintable():
+        raise SourceAddressError(f"a file path cannot be {redact(path)!r}; {ALLOWED}")
+    return path

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -21,6 +22,7 @@ from streamvlm.types import Clip, FeedStatus, Gap, GridRule, SourceReport, Sourc
 logger = logging.getLogger(__name__)
 
 _LEAST_SILENCE_SECONDS = 10.0
+_LEAST_BLIND_SECONDS = 2.0
 _FILE_SILENCE_SECONDS = 60.0
 """Opening a long file reads all of it once."""
 
@@ -58,7 +60,11 @@ class Feed:
         self._is_live = address.kind is SourceKind.RTSP
         self._silence_seconds = _silence_limit_seconds(self._job)
         self._waiting = WaitingClips(queue_clips)
-        self._standing = Standing(str(address))
+        self._standing = Standing(
+            str(address),
+            frame_seconds=1 / fps,
+            patience_seconds=max(5 / fps, _LEAST_BLIND_SECONDS) if self._is_live else None,
+        )
         self._wake: Callable[[], None] = lambda: None
         self._stopping = threading.Event()
         self._thread = threading.Thread(
@@ -66,7 +72,7 @@ class Feed:
         )
         self._decoder: DecoderProcess | None = None
         self._decoder_lock = threading.Lock()
-        self._began_monotonic_seconds = 0.0
+        self._began_monotonic_seconds = math.inf
         self._next_clip_index = 0
 
     def start(self, wake: Callable[[], None]) -> None:
@@ -100,12 +106,7 @@ class Feed:
 
         May be called again, but neither from `wake` nor holding a lock that `wake` needs.
         """
-        self._stopping.set()
-        self._waiting.close()
-        with self._decoder_lock:
-            if self._decoder is not None:
-                self._decoder.ask_to_stop()
-        self._standing.end()
+        self.ask_to_stop()
         if not self._thread.is_alive():
             return
         self._thread.join(STOP_SECONDS)
@@ -113,6 +114,15 @@ class Feed:
             if self._decoder is not None:
                 self._decoder.kill()
         self._thread.join()
+
+    def ask_to_stop(self) -> None:
+        """Begin to end without waiting, so that many feeds end together; `stop` completes it."""
+        self._stopping.set()
+        self._waiting.close()
+        with self._decoder_lock:
+            if self._decoder is not None:
+                self._decoder.ask_to_stop()
+        self._standing.end()
 
     def _supervise(self) -> None:
         """Run decoders until the source is over or the feed is stopped."""
@@ -165,8 +175,7 @@ class Feed:
         elif isinstance(message, Progress):
             self._standing.advance(message.frames_decoded, message.frames_sampled)
         else:
-            if isinstance(message, Clip):
-                self._note_clip(message)
+            self._note_item(message)
             self._waiting.put(message)
             self._wake()
 
@@ -178,21 +187,26 @@ class Feed:
         if report.state in OVER:
             self._wake()
 
-    def _note_clip(self, clip: Clip) -> None:
-        last = clip.times[-1]
-        if self._standing.last_frame is None:
-            self._began_monotonic_seconds = time.monotonic() - last.pts_seconds
-        self._next_clip_index = clip.clip_index + 1
-        self._standing.last_frame = last
+    def _note_item(self, item: Clip | Gap) -> None:
+        newest = item.interval.end
+        if isinstance(item, Clip):
+            self._next_clip_index = item.clip_index + 1
+            newest = item.times[-1]
+        # The item that took least time on its way tells best when the stream began.
+        self._began_monotonic_seconds = min(
+            self._began_monotonic_seconds, time.monotonic() - newest.pts_seconds
+        )
+        self._standing.note(item)
 
     def _resume(self, failure: SourceError) -> Resume | None:
         """Where the next decoder takes over; None where no picture came yet."""
-        last = self._standing.last_frame
-        if last is None:
+        last, known_until = self._standing.newest, self._standing.known_until
+        if last is None or known_until is None:
             return None
         return Resume(
             began_monotonic_seconds=self._began_monotonic_seconds,
             last=last,
+            known_until=known_until,
             reason=failure.reason,
             next_frame_index=self._standing.frames_sampled,
             next_clip_index=self._next_clip_index,

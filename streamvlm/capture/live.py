@@ -13,7 +13,7 @@ import av
 
 from streamvlm.capture.address import SourceAddress
 from streamvlm.capture.backoff import Backoff
-from streamvlm.capture.clock import Instant, Resume, StreamClock
+from streamvlm.capture.clock import Instant, Resume, StreamClock, span
 from streamvlm.capture.failures import open_failure, read_failure
 from streamvlm.capture.picture import Resizer
 from streamvlm.capture.sampling import TimeSampler
@@ -23,7 +23,6 @@ from streamvlm.types import (
     Frame,
     Gap,
     GridRule,
-    Interval,
     SourceReport,
     SourceState,
     StreamTime,
@@ -33,6 +32,8 @@ logger = logging.getLogger(__name__)
 
 # Long enough to find the size of the picture; longer only delays the first one.
 _PROBE_MICROSECONDS = "300000"
+_KEYFRAME_SECONDS = 60.0
+"""How long a camera may send pictures that need a keyframe before it sends that keyframe."""
 
 
 class LiveSource:
@@ -67,7 +68,7 @@ class LiveSource:
         self._resizer = Resizer(rule)
         self._clock = StreamClock(resume)
         self._frame_index = resume.next_frame_index if resume else 0
-        self._last = resume.last if resume else None
+        self._known_until = resume.known_until if resume else None
         self._blind_reason = resume.reason if resume else ""
         self._live_since_seconds: float | None = None
         self._heard_seconds = self._pictured_seconds = 0.0
@@ -77,7 +78,7 @@ class LiveSource:
         self._closing.set()
 
     def __iter__(self) -> Iterator[SourceItem]:
-        if self._last is None:
+        if self._known_until is None:
             yield SourceReport(state=SourceState.CONNECTING)
         else:
             yield SourceReport(state=SourceState.RECONNECTING, reason=self._blind_reason)
@@ -157,17 +158,25 @@ class LiveSource:
             if self._closing.is_set():
                 return
             # Pictures before the first keyframe refer to pictures that nobody has: grey smear.
-            is_started = is_started or packet.is_keyframe
+            if not is_started and packet.is_keyframe:
+                is_started, self._pictured_seconds = True, self._heard_seconds
             for picture in self._decode(packet) if is_started else ():
                 yield from self._take(picture)
-            waited_seconds = time.monotonic() - self._pictured_seconds
-            if waited_seconds > self._open_timeout_seconds:
-                raise SourceStalledError(
-                    f"{self._address}: data, but no picture for {waited_seconds:.1f} s"
-                )
+            self._check_pictures(is_started)
             if self._heard_seconds - pulsed_seconds >= PULSE_SECONDS:
                 pulsed_seconds = self._heard_seconds
                 yield Pulse()
+
+    def _check_pictures(self, is_started: bool) -> None:
+        """Raise SourceStalledError where packets flow, and no picture comes of them."""
+        waited_seconds = time.monotonic() - self._pictured_seconds
+        limit_seconds, missing = self._open_timeout_seconds, "picture"
+        if not is_started:
+            limit_seconds, missing = max(limit_seconds, _KEYFRAME_SECONDS), "keyframe to start at"
+        if waited_seconds > limit_seconds:
+            raise SourceStalledError(
+                f"{self._address}: data, but no {missing} for {waited_seconds:.1f} s"
+            )
 
     def _packets(
         self, container: av.container.InputContainer, stream: av.VideoStream
@@ -216,14 +225,22 @@ class LiveSource:
         if self._live_since_seconds is None:
             self._live_since_seconds = time.monotonic()
             yield SourceReport(state=SourceState.LIVE)
-            if self._last is not None:
-                yield self._gap(self._last, stream_time)
-        self._last = stream_time
+            if self._known_until is not None:
+                yield _gap(self._known_until, stream_time, self._blind_reason)
+        elif self._known_until is not None and self._has_hole(self._known_until, stream_time):
+            yield _gap(self._known_until, stream_time, SourceStalledError.reason)
+        self._known_until = stream_time.later(self._frame_seconds)
         pixels = self._resizer.pixels(picture)
         yield Frame(pixels=pixels, time=stream_time, frame_index=self._frame_index)
         self._frame_index += 1
 
-    def _gap(self, last: StreamTime, now: StreamTime) -> Gap:
-        seen_until = last.later(self._frame_seconds)
-        start = seen_until if seen_until.pts_seconds < now.pts_seconds else last
-        return Gap(interval=Interval(start=start, end=now), reason=self._blind_reason)
+    def _has_hole(self, known_until: StreamTime, now: StreamTime) -> bool:
+        """Whether pictures were missing for long although the connection lasted."""
+        last_seconds = known_until.pts_seconds - self._frame_seconds
+        limit_seconds = max(5 * self._frame_seconds, self._read_timeout_seconds)
+        return now.pts_seconds - last_seconds > limit_seconds
+
+
+def _gap(known_until: StreamTime, now: StreamTime, reason: str) -> Gap:
+    start = min(known_until, now, key=lambda instant: instant.pts_seconds)
+    return Gap(interval=span(start, now), reason=reason)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
+import socket
+import struct
 import subprocess
 import sys
 from contextlib import suppress
 from multiprocessing import Pipe
 from pathlib import Path
 
-from streamvlm.capture.decoder import DecoderJob, Message
+from streamvlm.capture.decoder import STOP_SECONDS, DecoderJob, Message
 from streamvlm.errors import SourceLostError, SourceStalledError
 
 _ROOT = Path(__file__).parents[2]
@@ -63,12 +66,24 @@ class DecoderProcess:
         try:
             if not self._connection.poll(timeout_seconds):
                 raise SourceStalledError(f"{self._name} was silent for {timeout_seconds:g} s")
+            # A message may stop in its middle: `poll` knows only of its first byte.
+            _limit_reads(self._connection.fileno(), timeout_seconds)
             message: Message = self._connection.recv()
             return message
+        except BlockingIOError:
+            problem = f"{self._name} stopped for {timeout_seconds:g} s in the middle of a message"
+            raise SourceStalledError(problem) from None
         except (EOFError, OSError):
-            # The pipe closes a moment before the process is gone.
-            status = self._process.wait()
+            status = self._exit_status()
         raise SourceLostError(f"{self._name} died ({_cause(status)})")
+
+    def _exit_status(self) -> int:
+        """Of a process that closed its pipe, which it does a moment before it is gone."""
+        try:
+            return self._process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            return self._process.wait()
 
     def ask_to_stop(self) -> None:
         """Let it close its source and exit; any thread. Nothing happens if it is gone."""
@@ -84,6 +99,15 @@ class DecoderProcess:
         self._process.kill()
         self._process.wait()
         self._connection.close()
+
+
+def _limit_reads(descriptor: int, timeout_seconds: float) -> None:
+    """Let a read from this end of a pipe raise BlockingIOError when nothing comes for so long."""
+    fraction, seconds = math.modf(timeout_seconds)
+    timeval = struct.pack("@ll", int(seconds), max(1, int(fraction * 1e6)))
+    # `Pipe` makes a pair of sockets; an option set on a copy of the descriptor holds for both.
+    with socket.socket(fileno=os.dup(descriptor)) as end:
+        end.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, timeval)
 
 
 def _cause(status: int) -> str:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Sequence
-from typing import Literal
+from copy import copy
+from typing import TYPE_CHECKING, Literal
 
 import av
 import numpy as np
@@ -28,11 +30,15 @@ from streamvlm.types import (
     StreamTime,
 )
 
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
 Encoding = Literal["jpeg", "png", "rgb24"]
 
 MAX_PIXELS = 8192 * 8192
 """Larger pictures are refused before they are decoded."""
-_MAX_UTC_SECONDS = 253_402_300_799.0  # the end of the year 9999
+MAX_AHEAD_SECONDS = 3_600.0
+"""A time further ahead of this machine's clock is refused: all later frames would be too old."""
 _CODECS = {"jpeg": "mjpeg", "png": "png"}
 
 
@@ -40,7 +46,8 @@ class PushFeed:
     """The same to the engine as a `Feed`; its frames come from `push`, in the caller's thread.
 
     Never waits for the engine: when it is late, the oldest clips are dropped. A pause longer than
-    `pause_seconds` between two frames is a gap.
+    `pause_seconds` between two frames is a gap; a frame whose partner is not there by then is given
+    out alone.
     """
 
     def __init__(
@@ -52,17 +59,23 @@ class PushFeed:
         self._assembler = ClipAssembler(stream_id, fps)
         self._resizer = Resizer(rule)
         self._waiting = WaitingClips(queue_clips)
-        self._standing = Standing("push:")
+        self._standing = Standing(
+            "push:", frame_seconds=self._frame_seconds, patience_seconds=self._pause_seconds
+        )
         self._wake: Callable[[], None] = lambda: None
         self._lock = threading.Lock()
         self._is_over = False
         self._first: tuple[Instant, float] | None = None
+        self._pushed_seconds = 0.0
+        self._timer: threading.Timer | None = None
         self._latest_seconds = 0.0
         self._frames_pushed = 0
         self._frames_sampled = 0
 
     def start(self, wake: Callable[[], None]) -> None:
-        """Begin. `wake` is called by the pushing thread whenever something can be taken."""
+        """Begin. `wake` is called whenever something can be taken: by the pushing thread, or by
+        another one after a pause.
+        """
         self._wake = wake
 
     def wait_until_live(self, timeout_seconds: float) -> None:
@@ -82,9 +95,15 @@ class PushFeed:
             if self._is_over:
                 return
             self._is_over = True
+            if self._timer is not None:
+                self._timer.cancel()
             self._put(self._assembler.flush())
             self._standing.report(SourceReport(state=SourceState.ENDED))
         self._wake()
+
+    def ask_to_stop(self) -> None:
+        """The same as `stop`, which never waits here."""
+        self.stop()
 
     def push(
         self,
@@ -98,31 +117,40 @@ class PushFeed:
         """Take one picture; returns whether it was sampled. `utc_seconds` None = now.
 
         `height` and `width` are needed for rgb24 and ignored otherwise. A picture that is not
-        sampled is not decoded. Raises FrameError for data that is no such picture and for a time
-        before the last one, SourceLostError after `stop`.
+        sampled is not decoded. Raises FrameError, and changes nothing, for data that is no such
+        picture and for a time before the last one or an hour ahead of now; SourceLostError after
+        `stop`.
         """
         if encoding == "rgb24":
             _check_rgb24(image, height, width)
         with self._lock:
             if self._is_over:
                 raise SourceLostError("this push stream has ended")
-            stream_time = self._stream_time(utc_seconds)
+            now = Instant.now()
+            stream_time = self._stream_time(utc_seconds, now)
+            # A copy: a picture that turns out broken must not take the place of the next one.
+            sampler = copy(self._sampler)
+            is_sampled = sampler.wants(stream_time.pts_seconds)
+            pixels = self._pixels(image, encoding, height, width) if is_sampled else None
+            # Nothing is refused from here on.
+            self._sampler = sampler
+            self._first = self._first or (now, stream_time.utc_seconds)
+            self._latest_seconds = stream_time.pts_seconds
             self._frames_pushed += 1
-            is_sampled = self._sampler.wants(stream_time.pts_seconds)
-            if is_sampled:
-                self._take(_decoded(image, encoding, height, width), stream_time)
+            if pixels is not None:
+                self._take(pixels, stream_time)
             self._standing.advance(self._frames_pushed, self._frames_sampled)
         return is_sampled
 
-    def _stream_time(self, utc_seconds: float | None) -> StreamTime:
+    def _stream_time(self, utc_seconds: float | None, now: Instant) -> StreamTime:
         """Stream time counts from the first frame: by the caller's clock, or else by ours."""
-        now = Instant.now()
         client_seconds = now.utc_seconds if utc_seconds is None else utc_seconds
-        if not 0 <= client_seconds <= _MAX_UTC_SECONDS:
-            raise FrameError(f"utc_seconds must be seconds since 1970, got {utc_seconds}")
-        if self._first is None:
-            self._first = (now, client_seconds)
-        first, first_client_seconds = self._first
+        if not 0 <= client_seconds <= now.utc_seconds + MAX_AHEAD_SECONDS:
+            raise FrameError(
+                "utc_seconds must be seconds since 1970 and at most "
+                f"{MAX_AHEAD_SECONDS:g} s ahead of now, got {utc_seconds}"
+            )
+        first, first_client_seconds = self._first or (now, client_seconds)
         if utc_seconds is None:
             elapsed_seconds = now.monotonic_seconds - first.monotonic_seconds
             pts_seconds = max(elapsed_seconds, self._latest_seconds)
@@ -133,7 +161,6 @@ class PushFeed:
                 f"a frame cannot be {self._latest_seconds - pts_seconds:.3f} s older than the last "
                 "one; push frames in the order of their time"
             )
-        self._latest_seconds = pts_seconds
         return StreamTime(
             pts_seconds=pts_seconds,
             utc_seconds=client_seconds,
@@ -141,11 +168,15 @@ class PushFeed:
             clock_error_seconds=ARRIVAL_ERROR_SECONDS if utc_seconds is None else 0.0,
         )
 
-    def _take(self, picture: av.VideoFrame, stream_time: StreamTime) -> None:
+    def _pixels(
+        self, image: bytes, encoding: Encoding, height: int | None, width: int | None
+    ) -> NDArray[np.uint8]:
         try:
-            pixels = self._resizer.pixels(picture)
+            return self._resizer.pixels(_decoded(image, encoding, height, width))
         except SourceFormatError as error:
             raise FrameError(str(error)) from error
+
+    def _take(self, pixels: NDArray[np.uint8], stream_time: StreamTime) -> None:
         last = self._standing.last_frame
         if last is None:
             self._standing.report(SourceReport(state=SourceState.LIVE))
@@ -153,10 +184,30 @@ class PushFeed:
             blind = Interval(start=last.later(self._frame_seconds), end=stream_time)
             gap = Gap(interval=blind, reason=SourceStalledError.reason)
             self._put([*self._assembler.flush(), gap])
-        self._standing.last_frame = stream_time
+        self._standing.note_frame(stream_time)
         frame = Frame(pixels=pixels, time=stream_time, frame_index=self._frames_sampled)
         self._frames_sampled += 1
         self._put(self._assembler.add(frame))
+        self._pushed_seconds = time.monotonic()
+        if self._timer is None:
+            self._wait_for_partner(self._pause_seconds)
+
+    def _wait_for_partner(self, seconds: float) -> None:
+        self._timer = threading.Timer(seconds, self._flush_if_paused)
+        self._timer.daemon = True
+        self._timer.start()
+
+    def _flush_if_paused(self) -> None:
+        """Give out a frame that waited `pause_seconds` for its partner; look again otherwise."""
+        with self._lock:
+            self._timer = None
+            if self._is_over:
+                return
+            left_seconds = self._pushed_seconds + self._pause_seconds - time.monotonic()
+            if left_seconds > 0:
+                self._wait_for_partner(left_seconds)
+            else:
+                self._put(self._assembler.flush())
 
     def _put(self, items: Sequence[Clip | Gap]) -> None:
         for item in items:

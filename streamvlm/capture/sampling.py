@@ -6,6 +6,8 @@ import numpy as np
 
 from streamvlm.types import Clip, Frame
 
+_MAX_UTC_STEP_SECONDS = 1.0
+
 
 class TimeSampler:
     """Chooses frames at `fps` per second of presentation time from any rate, even or not.
@@ -44,7 +46,7 @@ class TimeSampler:
 
 
 class ClipAssembler:
-    """Groups consecutive frames of one size into clips of `frames_per_clip`."""
+    """Groups consecutive frames of one size and one clock into clips of `frames_per_clip`."""
 
     def __init__(
         self, stream_id: str, fps: float, *, frames_per_clip: int = 2, first_clip_index: int = 0
@@ -58,7 +60,7 @@ class ClipAssembler:
     def add(self, frame: Frame) -> list[Clip]:
         """Take the next frame; give the clips that are complete by it, also cut short by it."""
         clips = []
-        if self._frames and self._frames[0].pixels.shape != frame.pixels.shape:
+        if self._frames and not _belong_together(self._frames[-1], frame):
             clips += self.flush()
         self._frames.append(frame)
         if len(self._frames) == self._frames_per_clip:
@@ -84,3 +86,14 @@ class ClipAssembler:
         )
         self._clip_index += 1
         return [clip]
+
+
+def _belong_together(earlier: Frame, later: Frame) -> bool:
+    """Whether two frames may share a clip: one size, and UTC goes on as stream time does."""
+    passed_seconds = later.time.pts_seconds - earlier.time.pts_seconds
+    utc_passed_seconds = later.time.utc_seconds - earlier.time.utc_seconds
+    return (
+        earlier.pixels.shape == later.pixels.shape
+        and utc_passed_seconds >= 0
+        and abs(utc_passed_seconds - passed_seconds) <= _MAX_UTC_STEP_SECONDS
+    )

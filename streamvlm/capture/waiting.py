@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from itertools import pairwise
 from typing import NamedTuple
 
-from streamvlm.types import Clip, Gap, Interval
+from streamvlm.capture.clock import span
+from streamvlm.types import Clip, Gap
 
 ENGINE_LATE = "ENGINE_LATE"
 """`Gap.reason` of clips that were thrown away because the engine was late."""
+
+_SPARE_GAPS = 32
 
 
 class WaitingCounts(NamedTuple):
@@ -24,7 +28,9 @@ class WaitingCounts(NamedTuple):
 class WaitingClips:
     """A bounded queue that never blocks whoever fills it; safe to use from several threads.
 
-    Holds at most `max_clips` clips and, since two gaps in a row become one, at most one gap more.
+    Holds at most `max_clips` clips and 32 gaps more than that. Gaps in a row that touch and have
+    one reason become one; where there are too many, the oldest two in a row do, whatever they are,
+    and the longer one's reason stays.
     """
 
     def __init__(self, max_clips: int) -> None:
@@ -40,15 +46,12 @@ class WaitingClips:
     def put(self, item: Clip | Gap) -> None:
         """Append. Where that is one clip too many, the oldest one becomes a gap ENGINE_LATE."""
         with self._has_changed:
-            if isinstance(item, Gap):
-                if self._items and isinstance(self._items[-1], Gap):
-                    item = _joined(self._items.pop(), item)
-                self._items.append(item)
-                return
             self._items.append(item)
-            self._clips_waiting += 1
-            if self._clips_waiting > self._max_clips:
-                self._drop_oldest()
+            if isinstance(item, Clip):
+                self._clips_waiting += 1
+                if self._clips_waiting > self._max_clips:
+                    self._drop_oldest()
+            self._join_gaps()
 
     def take(self) -> Clip | Gap | None:
         """The oldest clip or gap; None where nothing waits."""
@@ -91,26 +94,48 @@ class WaitingClips:
             )
 
     def _drop_oldest(self) -> None:
-        """Turn the head of the queue up to the end of the oldest clip into one gap.
-
-        [gap] clip [gap] clip ...  ->  gap clip ...
-        """
-        head = self._items.popleft()
-        before = head if isinstance(head, Gap) else None
-        clip = self._items.popleft() if isinstance(head, Gap) else head
-        assert not isinstance(clip, Gap), "two gaps in a row"
-        late = Gap(interval=clip.interval, reason=ENGINE_LATE)
-        if before is not None:
-            late = _joined(before, late)
-        if self._items and isinstance(self._items[0], Gap):
-            late = _joined(late, self._items.popleft())
-        self._items.appendleft(late)
+        """Turn the oldest clip into a gap. One clip at least comes after it: the one just put."""
+        items = list(self._items)
+        index = next(i for i, item in enumerate(items) if isinstance(item, Clip))
+        clip = items[index]
+        assert isinstance(clip, Clip)
+        # A clip's end is a guess from the sampling rate; the next item tells where it really was.
+        interval, follower = clip.interval, items[index + 1].interval.start
+        if follower.pts_seconds <= interval.end.pts_seconds + clip.frame_seconds:
+            interval = span(interval.start, follower)
+        self._items[index] = Gap(interval=interval, reason=ENGINE_LATE)
         self._clips_waiting -= 1
         self._clips_dropped += 1
 
+    def _join_gaps(self) -> None:
+        items: list[Clip | Gap] = []
+        for item in self._items:
+            last = items[-1] if items else None
+            if isinstance(last, Gap) and isinstance(item, Gap) and _belong_together(last, item):
+                items[-1] = _joined(last, item)
+            else:
+                items.append(item)
+        num_gaps = len(items) - self._clips_waiting
+        if num_gaps > self._max_clips + _SPARE_GAPS:
+            _join_oldest_two(items)
+        self._items = deque(items)
 
-def _joined(first: Clip | Gap, second: Clip | Gap) -> Gap:
-    """One gap over both; it keeps the reason of the first."""
-    assert isinstance(first, Gap) and isinstance(second, Gap)
+
+def _belong_together(earlier: Gap, later: Gap) -> bool:
+    touch = later.interval.start.pts_seconds <= earlier.interval.end.pts_seconds
+    return touch and later.reason == earlier.reason
+
+
+def _join_oldest_two(items: list[Clip | Gap]) -> None:
+    """There are more gaps than clips can part, so some two are neighbours."""
+    for index, (first, second) in enumerate(pairwise(items)):
+        if isinstance(first, Gap) and isinstance(second, Gap):
+            items[index : index + 2] = [_joined(first, second)]
+            return
+
+
+def _joined(first: Gap, second: Gap) -> Gap:
+    """One gap over both, with the reason of the longer one."""
     end = max(first.interval.end, second.interval.end, key=lambda time: time.pts_seconds)
-    return Gap(interval=Interval(start=first.interval.start, end=end), reason=first.reason)
+    longer = max(first, second, key=lambda gap: gap.interval.duration_seconds)
+    return Gap(interval=span(first.interval.start, end), reason=longer.reason)

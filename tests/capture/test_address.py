@@ -59,6 +59,26 @@ def test_what_cannot_be_read_is_refused_with_the_allowed_forms(text: str) -> Non
         "rtsp//s3cret:hunter2@cam/1",
         "http://s3cret:hunter2@cam/1",
         "push:s3cret:hunter2@x",
+        "s3cret:hun@ter2:hunter2@cam/1",
+        "s3cret:hun/hunter2@cam/1",
+        "rtsp://cam/live?token=abc/hunter2+x==",
+        "rtsp://cam/live?password=a;hunter2",
+        "rtsp://cam/live?accessToken=hunter2",
+        "rtsp://cam/live?x-token=hunter2",
+        "rtsp://cam/live?jwt=hunter2&channel=1",
+        "rtsp://cam/streamkey/?streamKey=hunter2",
+        "rtsp://cam/live?pass%77ord=hunter2",
+        "rtsp://cam/live?hunter2",
+        "rtsp://cam/live?hunter2==",
+        "rtsp://cam/live?channel=1#hunter2",
+        "rtsp://cam/live#hunter2",
+        "rtsp://cam/live?channel=1?x=hunter2",
+        "rtsp://cam/live?channel=a/b/hunter2",
+        "rtsp://cam/user=admin&psd=hunter2",
+        "rtsp://cam/user%3Dadmin&psd%3Dhunter2/x",
+        "cam/user=admin&psd=hunter2",
+        "synthetic:moving?token=hunter2",
+        "synthetic:?token=hunter2",
     ],
 )
 def test_no_credentials_in_anything_that_is_shown(text: str) -> None:
@@ -77,3 +97,24 @@ def test_any_text_is_an_address_or_a_typed_error(text: str) -> None:
         SourceAddress.parse(text)
     except SourceAddressError as error:
         assert "allowed" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("rtsp://a:b@cam:554/live/1?channel=1&subtype=0", "rtsp://cam:554/live/1?channel=1&subtype=0"),
+        ("rtsp://cam/live?chan%6Eel=2;token=x", "rtsp://cam/live?chan%6Eel=2;token=***"),
+        ("rtsp://cam/user=a&password=b/1", "rtsp://cam/***/1"),
+        ("synthetic:moving?seconds=3&fps=2.5", "synthetic:moving?seconds=3&fps=2.5"),
+        ("/videos/cam #1.mp4", "/videos/cam #1.mp4"),
+    ],
+)  # fmt: skip
+def test_what_tells_sources_apart_is_shown(text: str, shown: str) -> None:
+    assert SourceAddress.parse(text).redacted == shown
+
+
+@pytest.mark.parametrize("text", ["file:///a/%1B%5D0;x%07", "file:///a%00b", "file:///a%0Ab"])
+def test_control_characters_are_refused_however_they_are_written(text: str) -> None:
+    with pytest.raises(SourceAddressError) as raised:
+        SourceAddress.parse(text)
+    assert str(raised.value).isprintable()

@@ -75,6 +75,24 @@ def test_a_frozen_camera_is_noticed_and_picked_up_again() -> None:
         assert_goes_on_after_a_gap(taker)
 
 
+def test_an_outage_that_goes_on_is_told_while_it_lasts() -> None:
+    with RtspCamera() as camera, taking(camera.url) as taker:
+        taker.take_until(lambda items: len(items) >= 2)
+        camera.kill()
+        deadline_seconds = time.monotonic() + 10
+        while (blind := taker.feed.status().blind) is None:
+            assert time.monotonic() < deadline_seconds
+            threading.Event().wait(0.05)
+        assert blind.reason in ("SOURCE_LOST", "SOURCE_UNREACHABLE")
+        assert blind.interval.duration_seconds > 1.5
+        camera.start()
+        assert_goes_on_after_a_gap(taker)
+        gap = taker.gaps[0].interval
+        assert gap.start.pts_seconds <= blind.interval.start.pts_seconds + 1 / FPS
+        assert gap.end.pts_seconds >= blind.interval.end.pts_seconds - 1.1
+        assert taker.feed.status().blind is None
+
+
 def test_a_killed_decoder_is_replaced_and_stream_time_goes_on() -> None:
     with RtspCamera() as camera, taking(camera.url) as taker:
         taker.take_until(lambda items: len(items) >= 2)
@@ -194,6 +212,21 @@ def test_stopping_ends_the_decoder_at_once_and_may_be_repeated() -> None:
         assert time.monotonic() - began_seconds < 3
         assert not decoder.is_running()
         assert taker.feed.decoder_process_id is None  # type: ignore[union-attr]
+
+
+def test_many_feeds_that_are_asked_first_end_together() -> None:
+    with RtspCamera() as camera, taking(camera.url) as first, taking(camera.url) as second:
+        feeds = [taker.feed for taker in (first, second)]
+        for feed in feeds:
+            feed.wait_until_live(10)
+        began_seconds = time.monotonic()
+        for feed in feeds:
+            feed.ask_to_stop()
+        assert time.monotonic() - began_seconds < 0.2
+        for feed in feeds:
+            feed.stop()
+            assert feed.status().state is SourceState.ENDED
+        assert time.monotonic() - began_seconds < 3
 
 
 def test_a_feed_that_never_started_can_be_stopped() -> None:

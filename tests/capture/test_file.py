@@ -158,3 +158,10 @@ def test_every_bad_file_is_a_typed_error_that_names_it(what: str, tmp_path: Path
     kind: type[SourceError] = SourceNotFoundError if what == "missing" else SourceFormatError
     with pytest.raises(kind, match=f"{what}.mp4"):
         read(path)
+
+
+def test_a_name_that_is_too_long_is_no_file(tmp_path: Path) -> None:
+    with pytest.raises(SourceNotFoundError, match="there is no such file"):
+        read(tmp_path / ("x" * 300 + ".mp4"))
+    with pytest.raises(SourceNotFoundError):
+        read("/" + "x/" * 2040)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import time
 
 import numpy as np
 import pytest
@@ -18,8 +19,10 @@ from streamvlm.types import Clip, ClockSource, SourceState
 UTC = 1_750_000_000.0
 
 
-def pushing(queue_clips: int = 8) -> Taker:
-    feed = PushFeed("door", fps=2.0, rule=RULE, queue_clips=queue_clips, pause_seconds=3.0)
+def pushing(queue_clips: int = 8, fps: float = 2.0, pause_seconds: float = 3.0) -> Taker:
+    feed = PushFeed(
+        "door", fps=fps, rule=RULE, queue_clips=queue_clips, pause_seconds=pause_seconds
+    )
     taker = Taker(feed)
     taker.start()
     feed.wait_until_live(0.0)
@@ -110,9 +113,17 @@ def test_what_is_no_such_picture_is_refused_and_the_stream_goes_on(
     image, encoding, height, width = broken
     taker = pushing()
     assert isinstance(taker.feed, PushFeed)
-    with pytest.raises(FrameError):
-        taker.feed.push(image, encoding, height=height, width=width, utc_seconds=UTC)
+    # Neither its time nor its turn counts: the pictures after it are as good as without it.
+    for later_seconds in (0.0, 1e7):
+        with pytest.raises(FrameError):
+            taker.feed.push(
+                image, encoding, height=height, width=width, utc_seconds=UTC + later_seconds
+            )
     assert push_scene(taker, [1.0, 1.5]) == 2
+    with pytest.raises(FrameError):
+        taker.feed.push(image, encoding, height=height, width=width, utc_seconds=UTC + 2.0)
+    assert push_scene(taker, [2.1, 2.5]) == 2
+    assert taker.feed.status().frames_decoded == 4
     assert len(taker.take_until(len)) == 1
 
 
@@ -130,3 +141,27 @@ def test_after_the_end_nothing_can_be_pushed() -> None:
     taker.feed.stop()
     with pytest.raises(SourceLostError):
         push_scene(taker, [0.0])
+
+
+def test_a_time_far_ahead_is_refused_and_one_a_little_ahead_is_not() -> None:
+    taker = pushing()
+    with pytest.raises(FrameError, match="3600 s ahead of now"):
+        push_scene(taker, [time.time() - UTC + 3700])
+    assert push_scene(taker, [time.time() - UTC + 3500]) == 1
+
+
+def test_a_frame_without_a_partner_is_given_out_after_a_pause_which_is_blindness() -> None:
+    taker = pushing(fps=25.0, pause_seconds=0.3)
+    push_scene(taker, [0.0])
+    (clip,) = taker.take_until(len)
+    assert isinstance(clip, Clip) and clip.times[0] == clip.times[1]
+    time.sleep(0.05)
+    blind = taker.feed.status().blind
+    assert blind is not None and blind.reason == "SOURCE_STALLED"
+    assert blind.interval.start == clip.interval.end
+    push_scene(taker, [10.0])
+    assert taker.feed.status().blind is None
+    assert len(taker.take_until(lambda items: len(items) == 3)) == 3
+    taker.feed.ask_to_stop()
+    time.sleep(0.4)
+    assert taker.feed.status().blind is None

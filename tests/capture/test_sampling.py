@@ -86,3 +86,17 @@ def test_frames_of_different_sizes_never_share_a_clip() -> None:
     clips = assembler.add(frame(0)) + assembler.add(frame(1, 56)) + assembler.add(frame(2, 56))
     assert [clip.pixels.shape[1] for clip in clips] == [28, 56]
     assert [len(set(clip.times)) for clip in clips] == [1, 2]
+
+
+@pytest.mark.parametrize("utc_step_seconds", [-100.0, 100.0, -0.6])
+def test_frames_before_and_after_a_jump_of_utc_share_no_clip(utc_step_seconds: float) -> None:
+    assembler = ClipAssembler("s", 2.0)
+    pixels = np.zeros((28, 28, 3), np.uint8)
+    clips = []
+    for index in range(4):
+        utc_seconds = 1000 + index / 2 + (utc_step_seconds if index else 0)
+        time = StreamTime(pts_seconds=index / 2, utc_seconds=utc_seconds, clock=ClockSource.RTCP_SR)
+        clips += assembler.add(Frame(pixels=pixels, time=time, frame_index=index))
+    assert [[time.pts_seconds for time in clip.times] for clip in clips] == [[0, 0], [0.5, 1.0]]
+    for clip in clips:
+        assert clip.interval.end.utc_seconds > clip.interval.start.utc_seconds

@@ -145,8 +145,10 @@ def main() -> None:
     # Ctrl-C reaches the whole group of processes; the parent decides when a decoder stops.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     connection = Connection(int(sys.argv[1]))
-    job: DecoderJob = connection.recv()
-    logging.basicConfig(level=job.log_level, handlers=[_ToParent(connection)])
     # A broken pipe is the parent's death, or its way to stop us: there is nobody left to tell.
-    with suppress(BrokenPipeError, ConnectionResetError):
+    with suppress(EOFError, BrokenPipeError, ConnectionResetError):
+        job: DecoderJob = connection.recv()
+        logging.basicConfig(
+            level=job.log_level, format="%(message)s", handlers=[_ToParent(connection)]
+        )
         _run(job, connection)

@@ -126,6 +126,7 @@ class FileSource:
         try:
             with av.open(str(self._path)) as container:
                 picture = next(container.decode(video=0))
+                self._resizer.pixels(picture)
                 return _facts(container, picture, self._path)
         except (av.FFmpegError, OSError, IndexError, StopIteration) as error:
             why = getattr(error, "strerror", None) or "it holds no picture"

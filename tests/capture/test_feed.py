@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 from feeds import FPS, RULE, Taker, assert_times_advance, taking
-from videos import write_video
+from videos import cut, write_video
 
 from streamvlm.capture import feed as feed_module
 from streamvlm.errors import (
@@ -274,3 +274,15 @@ def test_a_decoder_starts_without_torch_and_quickly() -> None:
     ).stdout.split()  # fmt: skip
     assert time.monotonic() - began_seconds < 2
     assert not {"torch", "decord", "transformers", "grpc", "pydantic"} & set(loaded)
+
+
+def test_a_line_of_the_decoders_log_is_said_once_and_unadorned(
+    caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    caplog.set_level(logging.INFO)
+    whole = write_video(tmp_path / "whole.mkv", seconds=3.0)
+    broken = cut(whole, tmp_path / "broken.mkv", 0.6)
+    with taking(str(broken)) as taker:
+        taker.take_until(lambda items: taker.feed.status().state is SourceState.ENDED)
+    (line,) = [line for line in caplog.messages if "PyAV takes over" in line]
+    assert line.startswith("stream ")

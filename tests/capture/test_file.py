@@ -165,3 +165,9 @@ def test_a_name_that_is_too_long_is_no_file(tmp_path: Path) -> None:
         read(tmp_path / ("x" * 300 + ".mp4"))
     with pytest.raises(SourceNotFoundError):
         read("/" + "x/" * 2040)
+
+
+def test_a_picture_that_no_model_takes_is_refused_before_the_stream_is_live(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "wide.mkv", height=16, width=4000, seconds=0.3)
+    with pytest.raises(SourceFormatError, match="200:1"):
+        next(iter(FileSource("door", SourceAddress.parse(str(path)), fps=2.0, rule=RULE)))

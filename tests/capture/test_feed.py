@@ -280,8 +280,9 @@ def test_a_line_of_the_decoders_log_is_said_once_and_unadorned(
     caplog: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:
     caplog.set_level(logging.INFO)
-    whole = write_video(tmp_path / "whole.mkv", seconds=3.0)
-    broken = cut(whole, tmp_path / "broken.mkv", 0.6)
+    options = {"movflags": "frag_keyframe+empty_moov"}
+    whole = write_video(tmp_path / "whole.mp4", seconds=3.0, options=options)
+    broken = cut(whole, tmp_path / "broken.mp4", 0.6)
     with taking(str(broken)) as taker:
         taker.take_until(lambda items: taker.feed.status().state is SourceState.ENDED)
     (line,) = [line for line in caplog.messages if "PyAV takes over" in line]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -31,6 +32,7 @@ __all__ = ["DEFAULT_ADDRESS", "Client", "GivenEvent", "PushAck", "PushedFrame"]
 
 DEFAULT_ADDRESS = "127.0.0.1:50051"
 
+_ADDRESS = re.compile(r"[^\s:/]+:\d{1,5}|\[[0-9a-fA-F:]+\]:\d{1,5}")
 _MAX_MESSAGE_BYTES = 16 * 2**20
 _OPTIONS = (
     ("grpc.max_send_message_length", _MAX_MESSAGE_BYTES),
@@ -50,7 +52,12 @@ class Client:
     """
 
     def __init__(self, address: str = DEFAULT_ADDRESS, *, timeout_seconds: float = 30.0) -> None:
-        """Connects when it is first used. `timeout_seconds` is for each call but `push_frames`."""
+        """Connects when it is first used. `timeout_seconds` is for each call but `push_frames`.
+
+        Raises InvalidInputError where `address` is not HOST:PORT.
+        """
+        if not _ADDRESS.fullmatch(address):
+            raise InvalidInputError(f"{address!r} is not an address; allowed: HOST:PORT")
         self._address, self._timeout_seconds = address, timeout_seconds
         self._channel = grpc.insecure_channel(address, options=_OPTIONS)
         self._streams = StreamServiceStub(self._channel)

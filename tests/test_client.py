@@ -29,7 +29,7 @@ def client(serving: Serving) -> Iterator[Client]:
             client.delete_stream(status.stream_id)
 
 
-@pytest.mark.parametrize("address", ["127.0.0.1:1", "no such host:50051"])
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "no-such-host.invalid:50051"])
 def test_where_nobody_answers_the_address_is_named(address: str) -> None:
     with Client(address, timeout_seconds=5.0) as client:
         for call in (
@@ -123,3 +123,14 @@ def test_a_closed_client_says_so(serving: Serving) -> None:
     for call in (client.list_streams, lambda: list(client.push_frames("pushed", frames(1)))):
         with pytest.raises(InvalidInputError, match="the client is closed"):
             call()
+
+
+@pytest.mark.parametrize("address", ["", "foo", "host:", ":50051", "http://host:1", "a b:1", "h:x"])
+def test_what_is_no_address_is_refused_and_named(address: str) -> None:
+    with pytest.raises(InvalidInputError, match=r"is not an address; allowed: HOST:PORT"):
+        Client(address)
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "gateway.local:50051", "[::1]:50051"])
+def test_host_and_port_are_an_address(address: str) -> None:
+    Client(address).close()

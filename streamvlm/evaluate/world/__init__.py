@@ -1,0 +1,1 @@
+"""A synthetic world in front of a camera, and the truth about it."""

@@ -1,0 +1,137 @@
+"""What was to be seen, clip by clip: the truth that questions are asked about.
+
+A thing is in view while most of it is inside the picture; what is half out of view or half hidden
+is neither there nor away, and questions avoid such moments.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from streamvlm.evaluate.world.script import Script, Visit
+from streamvlm.evaluate.world.things import Thing, zone
+
+_IN_VIEW = 0.75
+"""Share of a thing that must be visible for it to be there."""
+_AWAY = 0.02
+_STILL = 0.004
+_MOVING = 0.02
+"""Shares of the picture that a thing moves within a clip to be at rest or on its way."""
+_ZONE_MARGIN = 0.03
+"""A thing this close to the border between two zones is in neither for sure."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sight:
+    """A thing in a clip."""
+
+    thing: Thing
+    visit: int
+    """Which visit of the script this is."""
+    place: tuple[float, float]
+    """Its centre (x, y) in shares of the picture, at the end of the clip."""
+    zone: str | None
+    """None on the border of two."""
+    moving: str | None
+    """A direction, "still", or None between the two."""
+    visible: float
+    """Share of it that is inside the picture and not hidden."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """What one clip shows."""
+
+    seconds: float
+    """Its time as a clip's: the mean of its frames' times."""
+    sights: tuple[Sight, ...]
+    """Everything of which a part shows, the farthest first."""
+    is_black: bool
+
+    @property
+    def present(self) -> tuple[Sight, ...]:
+        """The things that are there."""
+        return tuple(each for each in self.sights if each.visible >= _IN_VIEW)
+
+    @property
+    def is_clear(self) -> bool:
+        """Whether everything is either there or away."""
+        return not self.is_black and all(
+            each.visible >= _IN_VIEW or each.visible <= _AWAY for each in self.sights
+        )
+
+
+def look(script: Script, seconds: float, *, frame_seconds: float = 0.5) -> Look:
+    """The truth of the clip whose frames are taken at `seconds` and `frame_seconds` later."""
+    before, after = script.shown_at(seconds), script.shown_at(seconds + frame_seconds)
+    shown = [(number, visit) for number, visit in enumerate(script.visits) if visit.at(after)]
+    is_black = script.is_black(seconds) or script.is_black(seconds + frame_seconds)
+    sights = [
+        _sight(number, visit, before, after, [other for _, other in shown[depth + 1 :]])
+        for depth, (number, visit) in enumerate(shown)
+    ]
+    middle = seconds + frame_seconds / 2
+    return Look(seconds=middle, sights=() if is_black else tuple(sights), is_black=is_black)
+
+
+def looks(script: Script, times: Sequence[float], *, frame_seconds: float = 0.5) -> list[Look]:
+    """The truth of many clips, by the time of their first frames."""
+    return [look(script, each, frame_seconds=frame_seconds) for each in times]
+
+
+def _sight(
+    number: int, visit: Visit, before: float, after: float, in_front: Sequence[Visit]
+) -> Sight:
+    place, earlier = visit.at(after), visit.at(before)
+    assert place is not None
+    return Sight(
+        thing=visit.thing,
+        visit=number,
+        place=place,
+        zone=_clear_zone(place),
+        moving=_direction(earlier, place),
+        visible=_visible(visit, after, in_front),
+    )
+
+
+def _visible(visit: Visit, seconds: float, in_front: Sequence[Visit]) -> float:
+    """Share of the thing's box inside the picture, less the largest share that another covers."""
+    box = _box(visit, seconds)
+    inside = _overlap(box, (0.0, 0.0, 1.0, 1.0))
+    hidden = max((_overlap(box, _box(other, seconds)) for other in in_front), default=0.0)
+    area = (box[2] - box[0]) * (box[3] - box[1])
+    return max(0.0, inside - hidden) / area
+
+
+def _box(visit: Visit, seconds: float) -> tuple[float, float, float, float]:
+    place, reach = visit.at(seconds), visit.thing.radius * 0.9
+    assert place is not None
+    return place[0] - reach, place[1] - reach, place[0] + reach, place[1] + reach
+
+
+def _overlap(
+    one: tuple[float, float, float, float], other: tuple[float, float, float, float]
+) -> float:
+    width = min(one[2], other[2]) - max(one[0], other[0])
+    height = min(one[3], other[3]) - max(one[1], other[1])
+    return max(0.0, width) * max(0.0, height)
+
+
+def _clear_zone(place: tuple[float, float]) -> str | None:
+    nearest = min(abs(each - border) for each in place for border in (1 / 3, 2 / 3))
+    return zone(*place) if nearest > _ZONE_MARGIN else None
+
+
+def _direction(before: tuple[float, float] | None, after: tuple[float, float]) -> str | None:
+    if before is None:
+        return None
+    right, down = after[0] - before[0], after[1] - before[1]
+    gone = max(abs(right), abs(down))
+    if gone < _STILL:
+        return "still"
+    if gone < _MOVING:
+        return None
+    if abs(right) > abs(down):
+        return "right" if right > 0 else "left"
+    return "down" if down > 0 else "up"

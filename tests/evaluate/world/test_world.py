@@ -1,0 +1,151 @@
+"""Scripts, pictures and the truth about them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from streamvlm.evaluate.world.cells import LABELS, UNKNOWN, cell_labels, cell_owners
+from streamvlm.evaluate.world.render import render
+from streamvlm.evaluate.world.script import Pace, Script, Suffering, Visit, write
+from streamvlm.evaluate.world.things import COLORS, DIRECTIONS, Kind, Thing
+from streamvlm.evaluate.world.truth import look
+
+CALM = Pace(trouble_every=0.0)
+
+
+def thing(color: str = "red", shape: str = "square", plate: str = "") -> Thing:
+    return Thing(kind=Kind(color, shape), size="large", radius=0.12, plate=plate)
+
+
+def still(*things: tuple[Thing, float, float], sufferings: tuple[Suffering, ...] = ()) -> Script:
+    """Things that stay where they are for ten seconds."""
+    visits = tuple(
+        Visit(thing=each, times=(0.0, 10.0), points=((x, y), (x, y))) for each, x, y in things
+    )
+    return Script(seed=1, seconds=10.0, visits=visits, sufferings=sufferings)
+
+
+def test_a_seed_is_a_script() -> None:
+    assert write(3, 60.0) == write(3, 60.0)
+    assert write(3, 60.0) != write(4, 60.0)
+
+
+def test_a_longer_script_begins_with_the_shorter_one() -> None:
+    short, long = write(3, 60.0), write(3, 600.0)
+    assert long.visits[: len(short.visits)] == short.visits
+    assert long.sufferings[: len(short.sufferings)] == short.sufferings
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_at_most_one_thing_of_a_kind_is_in_view_and_never_too_many(seed: int) -> None:
+    script = write(seed, 300.0, Pace(between=1.0, most=4))
+    for second in range(300):
+        kinds = [visit.thing.kind for visit in script.visits if visit.at(float(second))]
+        assert len(kinds) == len(set(kinds)) <= 4
+
+
+def test_things_come_in_from_outside_and_leave_over_an_edge() -> None:
+    for visit in write(5, 300.0).visits:
+        for x, y in (visit.points[0], visit.points[-1]):
+            reach = visit.thing.radius
+            assert x <= -reach or x >= 1 + reach or y <= -reach or y >= 1 + reach
+
+
+def test_the_same_time_gives_the_same_picture_whatever_is_rendered_with_it() -> None:
+    script = write(9, 30.0)
+    alone = render(script, [7.5], height=64, width=64)
+    among = render(script, [1.0, 7.5, 12.0], height=64, width=64)
+    assert torch.equal(alone[0], among[1])
+
+
+def test_a_thing_is_drawn_in_its_colour_where_the_truth_says() -> None:
+    script = still((thing("blue"), 0.25, 0.75))
+    picture = render(script, [1.0]).float()[0]
+    middle = picture[190:194, 62:66].mean(dim=(0, 1))
+    assert (middle - torch.tensor(COLORS["blue"])).abs().max() < 40
+    assert look(script, 1.0).sights[0].zone == "bottom left"
+
+
+def test_later_things_pass_in_front_and_what_they_hide_is_not_there() -> None:
+    script = still((thing("red"), 0.5, 0.5), (thing("blue", "circle"), 0.52, 0.5))
+    middle = render(script, [1.0])[0, 128, 132].float()
+    assert (middle - torch.tensor(COLORS["blue"])).abs().max() < 40
+    seen = look(script, 1.0)
+    assert [str(each.thing.kind) for each in seen.present] == ["blue circle"]
+    assert not seen.is_clear
+
+
+@pytest.mark.parametrize("way", DIRECTIONS)
+def test_the_truth_says_which_way_a_thing_moves(way: str) -> None:
+    right, down = DIRECTIONS[way]
+    end = (0.5 + 0.2 * right, 0.5 + 0.2 * down)
+    moving = Visit(thing=thing(), times=(0.0, 2.0), points=((0.5, 0.5), end))
+    script = Script(seed=0, seconds=2.0, visits=(moving,))
+    assert look(script, 0.5).present[0].moving == way
+    assert look(still((thing(), 0.5, 0.5)), 0.5).present[0].moving == "still"
+
+
+def test_half_out_of_view_is_neither_there_nor_away() -> None:
+    edge = look(still((thing(), 0.0, 0.5)), 1.0)
+    assert edge.present == ()
+    assert not edge.is_clear
+    assert look(still(), 1.0).is_clear
+
+
+def test_a_black_camera_shows_nothing_and_the_truth_says_so() -> None:
+    black = Suffering(trouble="black", start=2.0, end=4.0)
+    script = still((thing(), 0.5, 0.5), sufferings=(black,))
+    assert render(script, [3.0]).float().mean() < 20
+    assert look(script, 3.0).is_black
+    assert not look(script, 3.0).is_clear
+    assert look(script, 5.0).present
+
+
+def test_a_frozen_camera_repeats_its_picture_to_the_bit() -> None:
+    frozen = Suffering(trouble="frozen", start=2.0, end=8.0)
+    moving = Visit(thing=thing(), times=(0.0, 9.0), points=((0.2, 0.5), (0.8, 0.5)))
+    script = Script(seed=2, seconds=9.0, visits=(moving,), sufferings=(frozen,))
+    pictures = render(script, [2.0, 5.0, 8.5], height=64, width=64)
+    assert torch.equal(pictures[0], pictures[1])
+    assert not torch.equal(pictures[1], pictures[2])
+    assert look(script, 5.0).sights[0].place == look(script, 2.0).sights[0].place
+
+
+def test_a_cut_changes_the_background() -> None:
+    cut = Suffering(trouble="cut", start=2.0, end=2.0)
+    before, after = render(still(sufferings=(cut,)), [1.0, 3.0]).float()
+    assert (before - after).abs().mean() > 10
+
+
+def test_numbers_are_drawn_black_on_white() -> None:
+    plain, numbered = (
+        render(still((thing(plate=plate), 0.5, 0.5)), [1.0])[0, 110:146, 100:156].float()
+        for plate in ("", "88")
+    )
+    assert plain.std() < numbered.std()
+    assert (numbered.mean(dim=-1) < 60).float().mean() > 0.1
+    assert (numbered.mean(dim=-1) > 200).float().mean() > 0.1
+
+
+def test_cells_are_labelled_by_what_covers_them() -> None:
+    script = still((thing("green", "star", plate="42"), 0.3125, 0.5625))
+    labels = cell_labels(look(script, 1.0), 8, 8).view(8, 8, -1)
+    names = list(LABELS)
+    center = dict(zip(names, labels[4, 2].tolist(), strict=True))
+    assert center["color"] == 1 + list(COLORS).index("green")
+    assert center["is_center"] == 1
+    assert [center[f"digit_{place}"] for place in (1, 2, 3)] == [5, 3, 0]
+    assert labels[0, 7].tolist() == [0] * len(LABELS)
+    assert labels[3, 2, names.index("digit_1")] == UNKNOWN
+    assert cell_owners(look(script, 1.0), 8, 8).view(8, 8)[4, 2] == 0
+
+
+@pytest.mark.gpu
+def test_the_picture_is_the_same_on_a_gpu() -> None:
+    script = write(9, 30.0)
+    times = np.arange(0.0, 20.0, 0.5).tolist()
+    on_cpu = render(script, times).int()
+    on_gpu = render(script, times, device="cuda").cpu().int()
+    assert (on_cpu - on_gpu).abs().max() <= 1

@@ -1,139 +1,154 @@
-"""The whole way once, on this machine: a camera, the service, a stream, two questions, the numbers.
+"""The whole way once, on this machine: a camera, the service, a stream, ten questions, their score.
 
-`make demo` runs it. Every part is the real one: an RTSP server in its own process, `streamvlm
-serve` in another, the client of `streamvlm.client` in this one.
+`make demo` runs it. Every part is the real one: an RTSP camera in its own process, `streamvlm
+serve` in another, the client of `streamvlm.client` in this one. What the camera shows is made up,
+so the right answers are known, and a wrong one is shown as wrong.
 """
 
 from __future__ import annotations
 
-import signal
-import socket
-import subprocess
+import argparse
 import sys
-import tempfile
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn
+from rich.text import Text
 
 from streamvlm import show
 from streamvlm.client import Client
-from streamvlm.errors import EngineStoppedError, ServiceUnreachableError, StreamVLMError
-from streamvlm.evaluate.rtsp_camera import RtspCamera
-from streamvlm.types import AnswerFinished, AnswerStarted, AnswerToken, Sampling, StreamStatus
+from streamvlm.config import Config
+from streamvlm.errors import StreamVLMError
+from streamvlm.evaluate.rtsp_camera import RtspCamera, seed
+from streamvlm.evaluate.through_service import (
+    LiveAnswer,
+    LiveExam,
+    LiveQuestion,
+    serving,
+    watch,
+)
+from streamvlm.evaluate.world.drafts import Group
+from streamvlm.evaluate.world.script import Pace
+from streamvlm.types import AnswerStarted, Evidence
 
 STREAM_ID = "demo"
-SEEN_SECONDS = 20.0
-PATIENCE_SECONDS = 90.0
-QUESTIONS = ("What is moving right now?", "Where was the red square ten seconds ago?")
+SEED = 900_000_017
+"""Of a world that no training has seen."""
+SECONDS = 64.0
+PACE = Pace(between=3.0, return_share=0.3, quiet_share=0.0, trouble_every=0.0)
+"""Something happens all the time: nobody watches a demo of an empty picture."""
+GROUPS: tuple[Group, ...] = (
+    "now", "yes/no", "past", "now", "past",
+    "not answerable", "past", "yes/no", "now", "past",
+)  # fmt: skip
 
 console = Console(highlight=False)
+_INDENT = " " * 9
 
 
-def main() -> int:
-    """Run it. 0 when everything worked; 1 with one line of why not."""
+def main(arguments: list[str] | None = None) -> int:
+    """Run it. 0 when everything worked, however many answers are right; 1 with one line of why not.
+
+    With `--least N`, 1 also where fewer than N are right.
+    """
+    options = _parser().parse_args(arguments)
     try:
-        _demo()
+        num_right = _demo(world=options.seed)
     except (StreamVLMError, RuntimeError, TimeoutError) as error:
         Console(stderr=True).print(f"[red]demo failed:[/] {error}")
         return 1
     except KeyboardInterrupt:
         return 130
+    if num_right < options.least:
+        console.print(f"[red]At least {options.least} were to be right.[/]")
+        return 1
     return 0
 
 
-def _demo() -> None:
-    console.rule("streamvlm demo")
-    console.print(
-        "The model has [bold]random weights[/]: the path is the real one, its words mean nothing.\n"
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description="A camera, the service, ten questions.")
+    parser.add_argument("--seed", type=seed, default=SEED, help="of the world; from 0")
+    parser.add_argument(
+        "--least", type=int, default=0, metavar="N", help="fail where fewer answers are right"
     )
-    with RtspCamera(sizes=((360, 640),), fps=25, seconds=20.0) as camera:
-        console.print(f"camera   {camera.url} (H.264, RTSP over TCP)")
-        with _service() as address, Client(address) as client:
-            console.print(f"service  {address}")
-            client.create_stream(STREAM_ID, camera.url)
-            _watch(client)
-            for question in QUESTIONS:
-                _ask(client, question)
+    return parser
+
+
+def _demo(world: int) -> int:
+    """Show it all; how many answers were right."""
+    console.rule("streamvlm demo")
+    console.print(what_the_model_is(Config().vlm.checkpoint), "\n")
+    with serving() as address, Client(address) as client:
+        console.print(f"service  {address}")
+        with RtspCamera(world=world, pace=PACE, seconds=SECONDS, sizes=((256, 256),)) as camera:
+            console.print(f"camera   {camera.url} (H.264, RTSP over TCP), world {world}")
+            truth = watch(client, STREAM_ID, camera)
+            exam = LiveExam(client=client, stream_id=STREAM_ID, truth=truth, groups=GROUPS)
+            answers = _ask_all(exam)
             console.print("\n", show.stream(client.get_stream(STREAM_ID)))
             client.delete_stream(STREAM_ID)
-    console.print("\nEverything is stopped.")
+    judged = [answer for answer in answers if answer.is_comparable]
+    num_right = sum(answer.outcome.is_right for answer in judged)
+    missing = len(GROUPS) - len(judged)
+    rest = f" {missing} could not be asked or judged." if missing else ""
+    console.print(f"\n[bold]{num_right} of {len(judged)} right.[/]{rest} Everything is stopped.")
+    return num_right
 
 
-@contextmanager
-def _service() -> Iterator[str]:
-    """`streamvlm serve` on a free port, ended at the end; its log is shown where it fails."""
-    address = f"127.0.0.1:{_free_port()}"
-    command = [sys.executable, "-m", "streamvlm.cli", "serve", "--address", address]
-    with tempfile.TemporaryFile() as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log)
-        try:
-            _wait_for(process, address)
-            yield address
-        except (StreamVLMError, RuntimeError, TimeoutError):
-            log.seek(0)
-            sys.stderr.write(log.read().decode(errors="replace"))
-            raise
-        finally:
-            process.send_signal(signal.SIGTERM)
-            try:
-                process.wait(20)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+def what_the_model_is(checkpoint: str) -> str:
+    """What to expect of its answers, honestly; for the console."""
+    if checkpoint.startswith("random:"):
+        return "The model has [bold]random weights[/]: the path is the real one, its words are not."
+    if checkpoint == "mini":
+        return (
+            "The model is [bold]mini[/], trained for this project on synthetic worlds like this "
+            "one, with other seeds.\nIt knows nothing else; what it gets wrong is shown as wrong."
+        )
+    return f"The model is {show.plain(checkpoint)}."
 
 
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
+def _ask_all(exam: LiveExam) -> list[LiveAnswer]:
+    answers = list[LiveAnswer]()
+    while True:
+        with console.status("watching"):
+            question = exam.wait()
+        if question is None:
+            return answers
+        answers.append(_ask(exam, question))
 
 
-def _wait_for(process: subprocess.Popen[bytes], address: str) -> None:
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    with Client(address) as client, console.status("loading the model"):
-        while process.poll() is None and time.monotonic() < deadline:
-            try:
-                client.list_streams()
-            except (ServiceUnreachableError, EngineStoppedError):
-                time.sleep(0.2)
-            else:
-                return
-    raise RuntimeError(f"the service on {address} did not start")
+def _ask(exam: LiveExam, question: LiveQuestion) -> LiveAnswer:
+    """Print a question, its answer as it comes, whether it is right, and what it was given from."""
+    asked = question.truth
+    console.print(f"\n{asked.asked_seconds:5.1f} s  [bold]{asked.text}[/]  [dim]{asked.group}[/]")
+    console.print(_INDENT, end="")
+    answer = exam.ask(
+        question,
+        lambda text: console.print(show.plain(text), end="", markup=False, style="cyan"),
+    )
+    console.print("  ", _verdict(answer))
+    for said in (_evidence(answer.started), show.usage(answer.outcome.usage)):
+        console.print(f"{_INDENT}{said}", style="dim", markup=False, soft_wrap=True)
+    return answer
 
 
-def _watch(client: Client) -> None:
-    """Wait until the stream's memory covers SEEN_SECONDS."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    columns = (TextColumn("watching"), BarColumn(), TextColumn("{task.completed:.0f} s seen"))
-    with Progress(*columns, console=console) as progress:
-        task = progress.add_task("watching", total=SEEN_SECONDS)
-        while (seen := _seen_seconds(client.get_stream(STREAM_ID))) < SEEN_SECONDS:
-            if time.monotonic() > deadline:
-                raise TimeoutError(f"only {seen:.0f} s seen within {PATIENCE_SECONDS:.0f} s")
-            progress.update(task, completed=seen)
-            time.sleep(0.5)
-        progress.update(task, completed=SEEN_SECONDS)
+def _verdict(answer: LiveAnswer) -> Text:
+    if not answer.is_comparable:
+        return Text("? not judged: the picture changed while it was asked", style="yellow")
+    if answer.outcome.is_right:
+        return Text("✔ right", style="bold green")
+    return Text(f"✘ wrong, it is: {answer.asked.truth.answer}", style="bold red")
 
 
-def _seen_seconds(status: StreamStatus) -> float:
-    remembered = status.memory.remembered
-    return remembered.duration_seconds if remembered else 0.0
+def _evidence(started: AnswerStarted) -> str:
+    """Which stretches the answer was given from, in stream seconds, and until when it knew."""
+    recalled = [_stretch(piece) for piece in started.evidence if piece.block_id is not None]
+    recent = [piece for piece in started.evidence if piece.block_id is None]
+    span = recent[0].interval.until(recent[-1].interval.end)
+    memory = f"memory of {', '.join(recalled)} s and " if recalled else ""
+    return f"from {memory}{show.interval(span)}"
 
 
-def _ask(client: Client, question: str) -> None:
-    """Print a question, its answer as it comes, what it was given from and what it cost."""
-    console.print(f"\n[bold]> {question}[/]")
-    for event in client.ask(STREAM_ID, question, Sampling(max_new_tokens=24)):
-        if isinstance(event, AnswerStarted):
-            started = event
-        elif isinstance(event, AnswerToken):
-            console.print(show.plain(event.text), end="", markup=False, style="cyan")
-        elif isinstance(event, AnswerFinished):
-            console.print("\n", show.evidence(started), show.usage(event.usage), sep="\n")
+def _stretch(piece: Evidence) -> str:
+    return f"{piece.interval.start.pts_seconds:.0f}-{piece.interval.end.pts_seconds:.0f}"
 
 
 if __name__ == "__main__":

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import base64
 import logging
+import math
 import time
-from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import Protocol
 from urllib.parse import urlsplit
 
+from streamvlm.capture.clock import Instant
 from streamvlm.capture.h264 import NAL_PPS, NAL_SPS, AccessUnit, nal_type
 from streamvlm.evaluate.rtp import CLOCK_HZ, PAYLOAD_TYPE, RtpSender
 
@@ -44,20 +46,33 @@ class Faults:
     """RTP timestamp of the first picture of a connection; near 2**32 it wraps soon."""
 
 
+class Programme(Protocol):
+    """Access units by their number; each whole second begins with a keyframe."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> AccessUnit: ...
+
+
 @dataclass(slots=True)
 class RtspServer:
-    """Plays `units` in a loop to every client, each from the start, at `fps`.
+    """Plays `units` to every client at `fps`, in a loop, each from the start; or live.
 
-    `credentials` is "user:password", asked for by Basic authentication, or None.
+    A live programme begins when the server starts, is the same to all and plays once: who comes
+    late joins in at the next whole second, and at its end the server hangs up. `credentials` is
+    "user:password", asked for by Basic authentication, or None.
     """
 
-    units: Sequence[AccessUnit]
+    units: Programme
     fps: int
+    is_live: bool = False
     mount: str = "camera"
     credentials: str | None = None
     faults: Faults = field(default_factory=Faults)
     num_connections: int = 0
     """Clients that ever connected."""
+    began: Instant = field(default_factory=Instant.now)
+    """When the programme began, where it is live."""
     _server: asyncio.Server | None = None
     _clients: set[asyncio.Task[None]] = field(default_factory=set)
 
@@ -66,8 +81,13 @@ class RtspServer:
         self._server = await asyncio.start_server(
             self._serve, "127.0.0.1", port, limit=_MAX_REQUEST_BYTES
         )
+        self.began = Instant.now()
         bound_port: int = self._server.sockets[0].getsockname()[1]
         return bound_port
+
+    def next_keyframe_index(self) -> int:
+        """Where one who comes now joins a live programme."""
+        return math.ceil(time.monotonic() - self.began.monotonic_seconds) * self.fps
 
     async def close(self) -> None:
         """Stop listening and cut all clients off."""
@@ -176,7 +196,7 @@ class _Conversation:
 
     def _description(self) -> str:
         """The programme in SDP (RFC 4566) with its first parameter sets."""
-        nals = [nal for unit in self._server.units for nal in unit]
+        nals = self._server.units[0]
         sps = next(nal for nal in nals if nal_type(nal) == NAL_SPS)
         pps = next(nal for nal in nals if nal_type(nal) == NAL_PPS)
         sets = ",".join(base64.b64encode(nal).decode() for nal in (sps, pps))
@@ -193,28 +213,29 @@ class _Conversation:
     async def _play(self) -> None:
         """Send pictures in their own time until the client leaves or a fault says otherwise."""
         server, faults, sender = self._server, self._server.faults, RtpSender()
-        began_seconds = asyncio.get_running_loop().time()
-        next_report_seconds = 0.0
-        index = 0
-        while True:
-            played_seconds = index / server.fps
-            timestamp = faults.first_timestamp + index * CLOCK_HZ // server.fps
+        began = server.began if server.is_live else Instant.now()
+        first = server.next_keyframe_index() if server.is_live else 0
+        index, next_report_seconds = first, 0.0
+        while not (server.is_live and index >= len(server.units)):
+            played_seconds = (index - first) / server.fps
+            timestamp = faults.first_timestamp + (index - first) * CLOCK_HZ // server.fps
+            unit = server.units[index % len(server.units)]
+            due_seconds = began.monotonic_seconds + index / server.fps
+            await asyncio.sleep(max(0.0, due_seconds - time.monotonic()))
             if _is_over(faults.cut_after_seconds, played_seconds):
-                self._writer.close()
-                return
+                break
             if _is_over(faults.stall_after_seconds, played_seconds):
                 return
             if played_seconds >= next_report_seconds and not faults.no_sender_reports:
-                utc_seconds = time.time() + faults.clock_offset_seconds
+                # When the picture was due and not when it is sent: late is not wrong.
+                utc_seconds = began.utc_seconds + index / server.fps + faults.clock_offset_seconds
                 self._writer.write(sender.report(timestamp, utc_seconds))
                 next_report_seconds += SENDER_REPORT_SECONDS
             if not _is_over(faults.pictures_stop_after_seconds, played_seconds):
-                unit = server.units[index % len(server.units)]
                 self._writer.write(sender.picture(unit, timestamp))
             await self._writer.drain()
             index += 1
-            due_seconds = began_seconds + index / server.fps
-            await asyncio.sleep(max(0.0, due_seconds - asyncio.get_running_loop().time()))
+        self._writer.close()
 
 
 def _is_over(limit_seconds: float | None, played_seconds: float) -> bool:

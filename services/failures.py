@@ -24,6 +24,7 @@ STATUS_CODES: dict[type[StreamVLMError], grpc.StatusCode] = {
     errors.ConfigError: grpc.StatusCode.INVALID_ARGUMENT,
     errors.QuestionError: grpc.StatusCode.INVALID_ARGUMENT,
     errors.FrameError: grpc.StatusCode.INVALID_ARGUMENT,
+    errors.SuiteFormatError: grpc.StatusCode.INVALID_ARGUMENT,
     errors.StreamNotFoundError: grpc.StatusCode.NOT_FOUND,
     errors.StreamExistsError: grpc.StatusCode.ALREADY_EXISTS,
     errors.StreamEmptyError: grpc.StatusCode.FAILED_PRECONDITION,

@@ -22,6 +22,7 @@ from streamvlm import config, show
 from streamvlm.client import DEFAULT_ADDRESS, Client
 from streamvlm.doctor import examine
 from streamvlm.errors import ConfigError, StreamVLMError
+from streamvlm.evaluate.command import evaluate
 from streamvlm.types import AnswerFinished, AnswerStarted, AnswerToken, Sampling
 
 app = typer.Typer(
@@ -230,6 +231,9 @@ def doctor(
         _out.print(show.checks(checks))
     if any(check.is_required and not check.is_ok for check in checks):
         raise typer.Exit(1)
+
+
+app.command(name="eval")(evaluate)
 
 
 def main() -> None:

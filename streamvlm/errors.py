@@ -4,7 +4,8 @@
     |-- InvalidInputError            the caller's value is wrong; the message says what is allowed
     |   |-- ConfigError                a setting
     |   |-- QuestionError              a question
-    |   `-- FrameError                 a pushed frame
+    |   |-- FrameError                 a pushed frame
+    |   `-- SuiteFormatError           a local copy of a benchmark
     |-- StreamNotFoundError
     |-- StreamExistsError
     |-- StreamEmptyError             nothing was seen yet, so nothing can be asked
@@ -58,6 +59,12 @@ class FrameError(InvalidInputError):
     """A pushed frame cannot be used."""
 
     reason = "INVALID_FRAME"
+
+
+class SuiteFormatError(InvalidInputError):
+    """The local copy of a benchmark is not as it was published, or lacks a file."""
+
+    reason = "INVALID_SUITE"
 
 
 class StreamNotFoundError(StreamVLMError):

@@ -1,0 +1,166 @@
+"""Named ways to form the context of an answer, each as settings laid over a config.
+
+`full` is the oracle. `STRATEGY@RATIO` is the oracle with that strategy and nothing else changed, so
+that what differs is the reduction. `service` is the config as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
+
+from streamvlm.config import Config
+from streamvlm.errors import ConfigError
+from streamvlm.reduce import (
+    REDUCERS,
+    Reducer,
+    ReductionContext,
+    Reference,
+    advance_reference,
+    build_reducer,
+)
+from streamvlm.types import VisualTokens
+
+_EVERYTHING = 2**31 - 1
+
+_ORACLE: dict[str, dict[str, Any]] = {
+    "reduce": {"name": "all"},
+    "remember": {
+        "budget_bytes": 2**62,
+        "local_blocks": _EVERYTHING,
+        "position_policy": "keep",
+        "max_span": _EVERYTHING,
+    },
+    "respond": {"recall_blocks": _EVERYTHING},
+}
+"""Nothing reduced, nothing forgotten, everything recalled, every block attends to all before it."""
+
+_BISECTIONS = 14
+"""Halvings of the range of thresholds, 0 to 2: to a ten-thousandth."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Method:
+    """A way to form the context."""
+
+    name: str
+    settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Section -> keys that differ from the config's; `reduce` is replaced as a whole."""
+    is_gated: bool = False
+    """Clips that show nothing new are not encoded."""
+    is_window: bool = False
+    """The fresh window is all there is: an answer is given as if the stream had begun with it."""
+    fitted_ratio: float | None = None
+    """The keep ratio that the threshold of the strategy must still be fitted to."""
+
+    def over(self, config: Config) -> Config:
+        """The config with this method's settings. Raises ConfigError while a threshold is not
+        fitted.
+        """
+        if self.fitted_ratio is not None:
+            raise ConfigError(f"method {self.name}: its threshold is not fitted yet")
+        sections = config.model_dump()
+        for section, settings in self.settings.items():
+            kept = {} if section == "reduce" else sections[section]
+            sections[section] = {**kept, **settings}
+        return Config.model_validate(sections)
+
+    def fitted(self, clips: Sequence[VisualTokens]) -> Method:
+        """The same with the threshold that keeps about `fitted_ratio` of these clips' tokens, in
+        the order of the stream; itself where there is nothing to fit.
+
+        Thresholds mean something else for every model and scene, ratios do not. The ratio that is
+        kept elsewhere will differ: report that one.
+        """
+        if self.fitted_ratio is None:
+            return self
+        name = self.settings["reduce"]["name"]
+        threshold = _threshold(name, self.fitted_ratio, clips)
+        reduce = {"name": name, "threshold": threshold}
+        return replace(self, settings={**self.settings, "reduce": reduce}, fitted_ratio=None)
+
+
+METHODS: dict[str, Method] = {
+    method.name: method
+    for method in (
+        Method(name="full", settings=_ORACLE),
+        Method(
+            name="last-4-frames",
+            settings={**_ORACLE, "respond": {"fresh_clips": 2, "recall_blocks": 0}},
+            is_window=True,
+        ),
+        Method(
+            name="last-8-frames",
+            settings={**_ORACLE, "respond": {"fresh_clips": 4, "recall_blocks": 0}},
+            is_window=True,
+        ),
+        Method(name="service", is_gated=True),
+        Method(name="service-no-memory", settings={"respond": {"recall_blocks": 0}}, is_gated=True),
+    )
+}
+"""Methods with a fixed name."""
+
+
+def method(name: str) -> Method:
+    """The method of this name: one of `METHODS`, or `STRATEGY@RATIO` with a ratio in (0, 1].
+
+    Raises ConfigError that names what is allowed.
+    """
+    if name in METHODS:
+        return METHODS[name]
+    strategy, at, text = name.partition("@")
+    if not at or strategy not in REDUCERS or not _knobs(strategy):
+        adjustable = [f"{each}@RATIO" for each in REDUCERS if _knobs(each)]
+        raise ConfigError(
+            f"no method {name!r}; allowed: {', '.join([*METHODS, *adjustable])}, "
+            "with a RATIO such as 0.25"
+        )
+    try:
+        ratio = float(text)
+    except ValueError:
+        ratio = float("nan")
+    if not 0 < ratio <= 1:
+        raise ConfigError(f"method {name!r}: the ratio must be a number in (0, 1], got {text!r}")
+    if "keep_ratio" in _knobs(strategy):
+        reduce = {"name": strategy, "keep_ratio": ratio}
+        return Method(name=name, settings={**_ORACLE, "reduce": reduce})
+    return Method(name=name, settings={**_ORACLE, "reduce": {"name": strategy}}, fitted_ratio=ratio)
+
+
+def _knobs(strategy: str) -> set[str]:
+    """The settings of a strategy that decide how much it keeps."""
+    settings: Any = REDUCERS[strategy]
+    return {each.name for each in fields(settings)} & {"keep_ratio", "threshold"}
+
+
+def _threshold(strategy: str, ratio: float, clips: Sequence[VisualTokens]) -> float:
+    """By bisection: the higher the threshold, the less is kept. Of all tried the nearest wins, as
+    what a strategy keeps of a clip also changes what it compares the next one with.
+    """
+    low, high = 0.0, 2.0
+    tried: list[tuple[float, float]] = []
+    for _ in range(_BISECTIONS):
+        threshold = (low + high) / 2
+        kept = kept_ratio(build_reducer({"name": strategy, "threshold": threshold}), clips)
+        tried.append((abs(kept - ratio), threshold))
+        low, high = (threshold, high) if kept > ratio else (low, threshold)
+    return min(tried)[1]
+
+
+def kept_ratio(reducer: Reducer, clips: Sequence[VisualTokens]) -> float:
+    """The share of the tokens that a strategy keeps of a stream of these clips.
+
+    A clip that begins before the one in front of it starts a new stream.
+    """
+    previous: VisualTokens | None = None
+    reference: Reference | None = None
+    seen = left = index = 0
+    for tokens in clips:
+        if previous and tokens.pts_seconds <= previous.pts_seconds:
+            previous, reference, index = None, None, 0
+        context = ReductionContext(clip_index=index, previous=previous, reference=reference)
+        kept = reducer(tokens, context)
+        seen, left, index = seen + len(tokens), left + len(kept), index + 1
+        previous, reference = tokens, advance_reference(reference, tokens, kept)
+    return left / seen if seen else 1.0

@@ -1,0 +1,221 @@
+"""Suites against the pipeline itself: every video is encoded once and watched by all methods.
+
+What the service does around the pipeline (feeds, queues, the wire) is not here.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+from itertools import groupby, islice
+
+import torch
+
+from streamvlm.config import Config
+from streamvlm.encode import Encoder, resize
+from streamvlm.evaluate.items import Case, Item, Video
+from streamvlm.evaluate.methods import Method
+from streamvlm.evaluate.outcomes import Outcome
+from streamvlm.pipeline import StreamPipeline
+from streamvlm.reduce import build_reducer
+from streamvlm.respond import Answering
+from streamvlm.types import (
+    AnswerFinished,
+    AnswerStarted,
+    Clip,
+    Question,
+    Sampling,
+    VisualTokens,
+)
+from streamvlm.vlm import VLM
+
+OwnScore = Callable[[Item, str], float | None]
+"""A suite's own rule: the score of an answer to an item in 0..1; None where it has none."""
+
+FIT_CLIPS = 64
+"""Clips of each video that thresholds are fitted to."""
+
+
+def run(
+    vlm: VLM,
+    cases: Iterable[Case],
+    methods: Sequence[Method],
+    *,
+    config: Config,
+    max_new_tokens: int = 32,
+    own_score: OwnScore | None = None,
+) -> Iterator[Outcome]:
+    """Watch each video and ask its items at their moments, greedily: an outcome for each item and
+    method, the items in order and the methods in order for each.
+
+    An item is asked when the last clip that began at or before its `asked_seconds` has been seen,
+    and no clip after it is shown to any method. Holds the memories of one video at a time. Raises
+    ConfigError for a method that is not fitted or does not fit the config, SourceError for a video
+    that cannot be read, StreamEmptyError for an item asked before the first clip, ValueError for
+    items that are not in order.
+    """
+    configs = [method.over(config) for method in methods]
+    encoder = Encoder(tower=vlm, max_batch_clips=config.encode.max_batch_clips)
+    for case in cases:
+        _check_order(case)
+        views = [
+            _View(vlm, method, settings) for method, settings in zip(methods, configs, strict=True)
+        ]
+        clips = _Clips(_fitting(vlm, case.video, config.capture.fps))
+        for asked_seconds, items in groupby(case.items, key=lambda item: item.asked_seconds):
+            clips.show(asked_seconds, encoder, views)
+            for item in items:
+                for view in views:
+                    yield view.answer(case.video.video_id, item, max_new_tokens, own_score)
+
+
+def _check_order(case: Case) -> None:
+    asked = [item.asked_seconds for item in case.items]
+    if asked != sorted(asked):
+        raise ValueError(f"the items of video {case.video.video_id} must be in order of asking")
+
+
+def fit(
+    vlm: VLM, methods: Sequence[Method], videos: Iterable[Video], *, config: Config
+) -> list[Method]:
+    """The methods with thresholds fitted to the beginnings of these videos, which are only read
+    where there is something to fit. Raises SourceError.
+    """
+    if all(method.fitted_ratio is None for method in methods):
+        return list(methods)
+    encoder = Encoder(tower=vlm, max_batch_clips=config.encode.max_batch_clips)
+    tokens = [
+        replace(encoded, deepstack=None)
+        for video in videos
+        for clip in islice(_fitting(vlm, video, config.capture.fps), FIT_CLIPS)
+        for encoded in encoder.encode([clip])
+    ]
+    return [method.fitted(tokens) for method in methods]
+
+
+def open_pipeline(vlm: VLM, config: Config) -> StreamPipeline:
+    """A stream that has seen nothing, with the settings that the engine would give it.
+
+    Raises ConfigError.
+    """
+    prefix, cursor = vlm.lay_out_prefix()
+    return StreamPipeline(
+        vlm,
+        build_reducer(config.reduce),
+        vlm.prefill(prefix, vlm.open_context([])).kv,
+        cursor,
+        gate_threshold=config.encode.gate_threshold,
+        fresh_clips=config.respond.fresh_clips,
+        recall_blocks=config.respond.recall_blocks,
+        max_question_tokens=config.respond.max_question_tokens,
+        segment_clips=config.remember.segment_clips,
+        budget_bytes=config.remember.budget_bytes,
+        local_blocks=config.remember.local_blocks,
+        policy=config.remember.position_policy,
+        max_span=config.remember.max_span,
+    )
+
+
+class _View:
+    """One method watching one video."""
+
+    def __init__(self, vlm: VLM, method: Method, config: Config) -> None:
+        self._vlm, self._method, self._config = vlm, method, config
+        self._pipeline = open_pipeline(vlm, config)
+        self._window: deque[VisualTokens] = deque(maxlen=config.respond.fresh_clips)
+        self._shown_until = float("-inf")
+
+    def admit(self, clip: Clip) -> bool:
+        """Whether the clip must be encoded for this method."""
+        return not self._method.is_gated or self._pipeline.admit(clip)
+
+    def see(self, clip: Clip, tokens: VisualTokens | None) -> None:
+        """The newest clip, with its tokens if it was admitted."""
+        self._shown_until = clip.times[0].pts_seconds
+        if tokens is None:
+            self._pipeline.extend(clip)
+        elif self._method.is_window:
+            self._window.append(tokens)
+        else:
+            self._pipeline.feed(tokens)
+
+    def answer(
+        self, video_id: str, item: Item, max_new_tokens: int, own_score: OwnScore | None
+    ) -> Outcome:
+        """Ask, and score the answer."""
+        assert self._shown_until <= item.asked_seconds, "a clip from the future was shown"
+        pipeline = self._begun_with_window() if self._method.is_window else self._pipeline
+        question = Question(
+            question_id=item.item_id,
+            stream_id=video_id,
+            text=item.question,
+            sampling=Sampling(max_new_tokens=max_new_tokens),
+        )
+        finished = _finish(pipeline.ask(question, time.monotonic()), item.asked_seconds)
+        return Outcome.of(
+            item,
+            finished,
+            pipeline.status(),
+            video_id=video_id,
+            method=self._method.name,
+            own_score=own_score(item, finished.text) if own_score else None,
+        )
+
+    def _begun_with_window(self) -> StreamPipeline:
+        pipeline = open_pipeline(self._vlm, self._config)
+        for tokens in self._window:
+            pipeline.feed(tokens)
+        return pipeline
+
+
+class _Clips:
+    """The clips of a video, shown up to a moment and no further."""
+
+    def __init__(self, clips: Iterator[Clip]) -> None:
+        self._clips = clips
+        self._next = next(clips, None)
+
+    def show(self, asked_seconds: float, encoder: Encoder, views: Sequence[_View]) -> None:
+        """Show all views what began at or before this moment and was not shown yet."""
+        shown = self._until(asked_seconds)
+        while batch := list(islice(shown, encoder.max_batch_clips)):
+            _show(batch, encoder, views)
+
+    def _until(self, seconds: float) -> Iterator[Clip]:
+        while self._next is not None and self._next.times[0].pts_seconds <= seconds:
+            yield self._next
+            self._next = next(self._clips, None)
+
+
+def _show(batch: Sequence[Clip], encoder: Encoder, views: Sequence[_View]) -> None:
+    """As the engine does: all gates first, then one encoder batch of what any of them lets in."""
+    admitted = [[view.admit(clip) for view in views] for clip in batch]
+    new = [clip for clip, by in zip(batch, admitted, strict=True) if any(by)]
+    encoded = iter(encoder.encode(new))
+    for clip, by in zip(batch, admitted, strict=True):
+        tokens = next(encoded) if any(by) else None
+        for view, is_new in zip(views, by, strict=True):
+            view.see(clip, tokens if is_new else None)
+
+
+def _finish(answering: Answering, asked_seconds: float) -> AnswerFinished:
+    while True:
+        for event in answering.advance():
+            if isinstance(event, AnswerStarted):
+                newest = max(piece.interval.start.pts_seconds for piece in event.evidence)
+                assert newest <= asked_seconds, "an answer draws on the future"
+            elif isinstance(event, AnswerFinished):
+                return event
+
+
+def _fitting(vlm: VLM, video: Video, fps: float) -> Iterator[Clip]:
+    """The clips at the size that the model wants, as capture would give them."""
+    rule = vlm.patch_spec.rule
+    for clip in video.clips(fps, rule.max_pixels):
+        if rule.fit(*clip.pixels.shape[1:3]) == clip.pixels.shape[1:3]:
+            yield clip
+        else:
+            pixels = resize(torch.from_numpy(clip.pixels)[None], rule)[0]
+            yield replace(clip, pixels=pixels.numpy())

@@ -18,6 +18,7 @@ from streamvlm.types import InputTokens, KeptTokens, RawKV, VisualTokens
 from streamvlm.vlm.base import Context, Prefilled
 from streamvlm.vlm.layout import Family, QwenLayout
 from streamvlm.vlm.packed_attention import PACKED_ATTENTION
+from streamvlm.vlm.patch_projection import PatchProjection
 from streamvlm.vlm.patches import PatchSpec
 from streamvlm.vlm.positions import Cursor
 from streamvlm.vlm.raw_keys import Caught, catch
@@ -76,6 +77,8 @@ class QwenVL:
         self._model, self._tokenizer = model.eval().requires_grad_(False), tokenizer
         self._text_model, self._vision = model.model.language_model, model.model.visual
         self._vision.config._attn_implementation = PACKED_ATTENTION
+        first = self._vision.patch_embed
+        first.proj = PatchProjection(first.proj)
         text = model.config.text_config
         self._layers, self._groups = text.num_hidden_layers, text.num_key_value_heads
         self._heads = text.num_attention_heads

@@ -124,6 +124,8 @@ def main() -> int:
         console.print("no answer could be compared")
         return 1
     offline, device = ask_offline(settings, [each.case() for each in watched])
+    both = [*live, *offline]
+    reports = report.add_up(both)
     answers = [answer for each in watched for answer in each.answers]
     result = {
         "machine": describe(device),
@@ -135,9 +137,9 @@ def main() -> int:
         "clips_late": sum(answer.newest_look > answer.asked.look for answer in answers),
         "clips_dropped": sum(each.clips_dropped for each in watched),
         "compared": {"live": METHOD, "offline": OFFLINE, **compare(live, offline)},
-        **report.as_json([*live, *offline]),
+        **report.as_json(reports, both),
     }
-    for table in report.tables(report.add_up([*live, *offline])):
+    for table in report.tables(reports):
         console.print(table, "")
     hidden = ("machine", "methods", "outcomes")
     console.print({key: value for key, value in result.items() if key not in hidden})

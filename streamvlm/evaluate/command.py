@@ -101,7 +101,7 @@ def evaluate(
     cases = _cases(suite, data, skip_missing, limits)
     vlm, methods, outcomes = _run(asked, cases, methods, settings, max_new_tokens)
     reports = add_up(outcomes, asked.own_averages)
-    _tell(reports, plot_path)
+    _tell(_header(vlm, settings, cases), reports, plot_path)
     if json_path:
         about = _about(vlm, settings, suite, methods)
         json_path.write_text(json.dumps({**about, **as_json(reports, outcomes)}, indent=1) + "\n")
@@ -191,7 +191,17 @@ def _run(
     return vlm, fitted, outcomes
 
 
-def _tell(reports: Sequence[MethodReport], plot_path: Path | None) -> None:
+def _header(vlm: VLM, settings: Config, cases: Sequence[Case]) -> str:
+    """What was asked what: answers differ with the size of the pictures."""
+    questions = sum(len(case.items) for case in cases)
+    return (
+        f"{vlm.name}, pictures of at most {settings.encode.max_pixels} pixels; "
+        f"videos: {len(cases)}, questions: {questions}"
+    )
+
+
+def _tell(header: str, reports: Sequence[MethodReport], plot_path: Path | None) -> None:
+    _out.print(header, highlight=False, markup=False, soft_wrap=True)
     _out.print("right answers, % (95 % interval)\n", highlight=False)
     for table in tables(reports):
         _out.print(table)

@@ -137,7 +137,12 @@ class LiveTruth:
 
 
 def item_of(question: TruthQuestion, item_id: str) -> Item:
-    """The question as an item that can be scored."""
+    """The question as an item that can be scored.
+
+    Only what is about the past has the time of an event, and not whether something was ever there:
+    a "yes" would have an age and a "no" none.
+    """
+    has_age = question.group == "past" and question.family != "ever"
     return Item(
         item_id=item_id,
         family=question.family,
@@ -145,7 +150,7 @@ def item_of(question: TruthQuestion, item_id: str) -> Item:
         question=question.text,
         answer=question.answer,
         asked_seconds=question.asked_seconds,
-        event_seconds=question.event_seconds,
+        event_seconds=question.event_seconds if has_age else None,
         tolerance_seconds=TOLERANCE_SECONDS.get(question.family),
     )
 

@@ -6,11 +6,11 @@ Intervals take items for independent, which those of one video are not quite.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from math import inf, sqrt
 from statistics import median
-from typing import Any
+from typing import Any, TypeVar
 
 from rich.table import Table
 from rich.text import Text
@@ -30,6 +30,8 @@ AGES: dict[str, float] = {
 
 OwnAverages = Callable[[Iterable[tuple[Item, float | None]]], Mapping[str, float]]
 """A suite's own way to add its own scores up: shares in 0..1 by name."""
+
+_Key = TypeVar("_Key", bound=Hashable)
 
 _Z = 1.959964
 """Standard deviations either side of the mean that hold 95 % of a normal distribution."""
@@ -95,7 +97,7 @@ class MethodReport:
     groups: dict[str, Accuracy]
     families: dict[str, Accuracy]
     ages: dict[str, Accuracy]
-    """By the bins of `AGES`; items about the moment of asking have no age and are left out."""
+    """By the bins of `AGES`; items without an age are left out."""
     own_averages: dict[str, float]
     """The suite's own scores, added up in its own way; empty for suites without them."""
     cost: Cost
@@ -112,7 +114,7 @@ def add_up(
 def _add_up(method: str, outcomes: list[Outcome], own_averages: OwnAverages | None) -> MethodReport:
     groups = _by(outcomes, lambda each: each.item.group)
     families = _by(outcomes, lambda each: each.item.family)
-    aged = _by((each for each in outcomes if each.age_seconds), _age)
+    aged = _by(outcomes, lambda each: age_bin(each.age_seconds))
     scored = [(each.item, each.own_score) for each in outcomes]
     return MethodReport(
         method=method,
@@ -138,17 +140,20 @@ def _cost(outcomes: Sequence[Outcome]) -> Cost:
     )
 
 
-def _by(outcomes: Iterable[Outcome], key: Callable[[Outcome], str]) -> dict[str, list[Outcome]]:
-    found: dict[str, list[Outcome]] = {}
+def _by(outcomes: Iterable[Outcome], key: Callable[[Outcome], _Key]) -> dict[_Key, list[Outcome]]:
+    found: dict[_Key, list[Outcome]] = {}
     for each in outcomes:
         found.setdefault(key(each), []).append(each)
     return found
 
 
-def _age(outcome: Outcome) -> str:
-    age = outcome.age_seconds
-    assert age is not None
-    return next(name for name, end in AGES.items() if age < end)
+def age_bin(age_seconds: float | None) -> str | None:
+    """The bin of `AGES` that something so long ago is in; None where that is not known, and for
+    what was not before the moment of asking.
+    """
+    if age_seconds is None or age_seconds <= 0:
+        return None
+    return next(name for name, end in AGES.items() if age_seconds < end)
 
 
 def tables(reports: Sequence[MethodReport]) -> list[Table]:

@@ -48,14 +48,18 @@ def _against_kept(panel: Axes, group: str, reports: Sequence[MethodReport]) -> N
             lines.setdefault(report.method.partition("@")[0], []).append(report)
     for number, (name, some) in enumerate(lines.items()):
         color = f"C{number}"
-        kept = {
-            100 * report.cost.kept_ratio: report.groups[group]
-            for report in some
-            if report.cost.kept_ratio is not None
-        }
+        # Not by ratio: two methods may keep equally much.
+        kept = sorted(
+            (
+                (100 * report.cost.kept_ratio, report.groups[group])
+                for report in some
+                if report.cost.kept_ratio is not None
+            ),
+            key=lambda pair: pair[0],
+        )
         if kept:
-            places = sorted(kept)
-            _errorbar(panel, places, [kept[place] for place in places], name, color)
+            places, accuracies = zip(*kept, strict=True)
+            _errorbar(panel, places, accuracies, name, color)
         else:
             level = 100 * some[0].groups[group].share
             panel.axhline(level, linestyle="--", color=color, label=name)

@@ -60,7 +60,10 @@ class RtspCamera:
     """Length of the programme; a scene loops."""
     fps: int = 10
     sizes: tuple[tuple[int, int], ...] = ((240, 320),)
-    """(height, width) of the pictures; with several, a scene plays in each in turn."""
+    """(height, width) of the pictures; with several, a scene plays in each in turn.
+
+    A world has one, and it must be square: its truth is told for a square.
+    """
     mount: str = "camera"
     credentials: str | None = None
     """"user:password", or None for a camera that lets everyone in."""
@@ -222,8 +225,8 @@ def _programme(options: argparse.Namespace) -> Programme:
     from streamvlm.evaluate.world_programme import WorldProgramme
 
     script = write(options.world, options.seconds, Pace(**_settings(options, Pace)))
-    (height, width), *_ = options.size or [_WORLD_SIZE]
-    return WorldProgramme(script, fps=options.fps, height=height, width=width)
+    (side, _), *_ = options.size or [_WORLD_SIZE]
+    return WorldProgramme(script, fps=options.fps, side=side)
 
 
 async def _run(options: argparse.Namespace) -> None:
@@ -254,6 +257,9 @@ def main() -> None:
     options = parser.parse_args()
     if options.world is not None and len(options.size or ()) > 1:
         parser.error("a world plays in one size only")
+    for height, width in options.size or ():
+        if options.world is not None and height != width:
+            parser.error(f"a world must be square: --size={height}x{width} is not")
     if options.fps is None:
         options.fps = 25 if options.world is None else 10
     asyncio.run(_run(options))

@@ -13,13 +13,13 @@ from itertools import groupby, islice
 
 import torch
 
+from streamvlm.beginning import Beginning
 from streamvlm.config import Config
 from streamvlm.encode import Encoder, resize
 from streamvlm.evaluate.items import Case, Item, Video
 from streamvlm.evaluate.methods import Method
 from streamvlm.evaluate.outcomes import Outcome
 from streamvlm.pipeline import StreamPipeline
-from streamvlm.reduce import build_reducer
 from streamvlm.respond import Answering
 from streamvlm.types import (
     AnswerFinished,
@@ -50,11 +50,13 @@ def run(
     """Watch each video and ask its items at their moments, greedily: an outcome for each item and
     method, the items in order and the methods in order for each.
 
-    An item is asked when the last clip that began at or before its `asked_seconds` has been seen,
-    and no clip after it is shown to any method. Holds the memories of one video at a time. Raises
-    ConfigError for a method that is not fitted or does not fit the config, SourceError for a video
-    that cannot be read, StreamEmptyError for an item asked before the first clip, ValueError for
-    items that are not in order.
+    An item is asked when the last clip of which all frames were taken by its `asked_seconds` has
+    been seen, and no clip after it is shown to any method. Holds the memories of one video at a
+    time.
+
+    Raises ConfigError for a method that is not fitted or does not fit the config, SourceError for a
+    video that cannot be read, StreamEmptyError for an item asked before the first clip was taken,
+    ValueError for items that are not in order.
     """
     configs = [method.over(config) for method in methods]
     encoder = Encoder(tower=vlm, max_batch_clips=config.encode.max_batch_clips)
@@ -95,35 +97,13 @@ def fit(
     return [method.fitted(tokens) for method in methods]
 
 
-def open_pipeline(vlm: VLM, config: Config) -> StreamPipeline:
-    """A stream that has seen nothing, with the settings that the engine would give it.
-
-    Raises ConfigError.
-    """
-    prefix, cursor = vlm.lay_out_prefix()
-    return StreamPipeline(
-        vlm,
-        build_reducer(config.reduce),
-        vlm.prefill(prefix, vlm.open_context([])).kv,
-        cursor,
-        gate_threshold=config.encode.gate_threshold,
-        fresh_clips=config.respond.fresh_clips,
-        recall_blocks=config.respond.recall_blocks,
-        max_question_tokens=config.respond.max_question_tokens,
-        segment_clips=config.remember.segment_clips,
-        budget_bytes=config.remember.budget_bytes,
-        local_blocks=config.remember.local_blocks,
-        policy=config.remember.position_policy,
-        max_span=config.remember.max_span,
-    )
-
-
 class _View:
     """One method watching one video."""
 
     def __init__(self, vlm: VLM, method: Method, config: Config) -> None:
-        self._vlm, self._method, self._config = vlm, method, config
-        self._pipeline = open_pipeline(vlm, config)
+        self._method = method
+        self._beginning = Beginning(vlm, config)
+        self._pipeline = self._beginning.pipeline()
         self._window: deque[VisualTokens] = deque(maxlen=config.respond.fresh_clips)
         self._shown_until = float("-inf")
 
@@ -133,7 +113,7 @@ class _View:
 
     def see(self, clip: Clip, tokens: VisualTokens | None) -> None:
         """The newest clip, with its tokens if it was admitted."""
-        self._shown_until = clip.times[0].pts_seconds
+        self._shown_until = clip.times[-1].pts_seconds
         if tokens is None:
             self._pipeline.extend(clip)
         elif self._method.is_window:
@@ -164,7 +144,7 @@ class _View:
         )
 
     def _begun_with_window(self) -> StreamPipeline:
-        pipeline = open_pipeline(self._vlm, self._config)
+        pipeline = self._beginning.pipeline()
         for tokens in self._window:
             pipeline.feed(tokens)
         return pipeline
@@ -178,13 +158,13 @@ class _Clips:
         self._next = next(clips, None)
 
     def show(self, asked_seconds: float, encoder: Encoder, views: Sequence[_View]) -> None:
-        """Show all views what began at or before this moment and was not shown yet."""
+        """Show all views what was taken by this moment and was not shown yet."""
         shown = self._until(asked_seconds)
         while batch := list(islice(shown, encoder.max_batch_clips)):
             _show(batch, encoder, views)
 
     def _until(self, seconds: float) -> Iterator[Clip]:
-        while self._next is not None and self._next.times[0].pts_seconds <= seconds:
+        while self._next is not None and self._next.times[-1].pts_seconds <= seconds:
             yield self._next
             self._next = next(self._clips, None)
 

@@ -188,7 +188,7 @@ class LiveExam:
         video_id = f"world-{self.truth.script.seed}"
         item = replace(
             item_of(question.truth, f"{video_id}-{question.look}-{self._num_asked}"),
-            asked_seconds=self.truth.looks(newest)[-1].seconds,
+            asked_seconds=self.truth.looks(newest)[-1].taken_seconds,
         )
         memory = self.client.get_stream(self.stream_id).memory
         return LiveAnswer(

@@ -15,11 +15,12 @@ class WorldProgramme:
     """The access units of a script, each second made when it is asked for, or the one before.
 
     A keyframe begins each second. Making one takes a while and blocks who asks, unless the second
-    before it was asked for in time.
+    before it was asked for in time. What was two seconds or more before the one asked for is
+    forgotten.
     """
 
-    def __init__(self, script: Script, *, fps: int, height: int, width: int) -> None:
-        self._script, self._fps, self._size = script, fps, (height, width)
+    def __init__(self, script: Script, *, fps: int, side: int) -> None:
+        self._script, self._fps, self._side = script, fps, side
         self._seconds: dict[int, Future[list[AccessUnit]]] = {}
         # A test camera must not take the cores of what is tested.
         self._thread = ThreadPoolExecutor(1, "render", torch.set_num_threads, (1,))
@@ -32,6 +33,8 @@ class WorldProgramme:
         second, offset = divmod(index, self._fps)
         made = self._ordered(second)
         self._ordered(second + 1)
+        for over in [each for each in self._seconds if each < second - 1]:
+            del self._seconds[over]
         return made.result()[offset]
 
     def _ordered(self, second: int) -> Future[list[AccessUnit]]:
@@ -44,6 +47,5 @@ class WorldProgramme:
         times = [index / self._fps for index in range(first, min(first + self._fps, len(self)))]
         if not times:
             return []
-        height, width = self._size
-        frames = render(self._script, times, height=height, width=width)
+        frames = render(self._script, times, height=self._side, width=self._side)
         return encode(frames.numpy(), fps=self._fps)

@@ -36,6 +36,7 @@ def evaluate(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 def test_a_table_tells_each_method_apart(evaluate: Run) -> None:
     status, out, _ = evaluate(*SHORT, "--method", "full", "--method", "last-4-frames")
     assert status == 0
+    assert "random:qwen3-vl-tiny, pictures of at most 65536 pixels; videos: 1, questions: " in out
     for expected in ("BY GROUP", "FAMILY", "TOKENS KEPT", "full", "last-4-frames"):
         assert expected in out
 
@@ -89,7 +90,7 @@ def test_a_benchmark_is_asked_from_its_files_and_scored_its_own_way(
     assert status == 0 and "OWN SCORE" in out
     result = json.loads(path.read_text())
     [asked] = result["outcomes"]
-    assert (asked["video_id"], asked["clips_encoded"]) == ("one", 3)
+    assert (asked["video_id"], asked["clips_encoded"]) == ("one", 2)
     assert result["methods"][0]["own_averages"].keys() == {"now", "all"}
 
 
@@ -133,7 +134,16 @@ def test_a_benchmark_needs_its_files_and_no_option_of_mini(
     assert status == 1 and named in line
 
 
-@pytest.mark.parametrize("arguments", [("--videos", "0"), ("--questions", "many"), ("--nonsense",)])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--videos", "0"),
+        ("--questions", "many"),
+        ("--seconds", "nan"),
+        ("--seconds", "inf"),
+        ("--nonsense",),
+    ],
+)
 def test_wrong_usage_is_refused_before_anything_is_done(
     evaluate: Run, arguments: tuple[str, ...]
 ) -> None:

@@ -106,7 +106,7 @@ def test_answers_are_in_stream_seconds() -> None:
     found = 0
     for seed in range(20):
         for question in truth.questions(newest, np.random.default_rng(seed), len(FAMILIES)):
-            assert question.asked_seconds == newest + 0.25
+            assert question.asked_seconds == newest + 0.5
             if question.family == "when" and question.answer != "not seen":
                 kind = next(kind for kind in by_kind if kind in question.text)
                 came = truth.stream_seconds(by_kind[kind].times[0])
@@ -116,6 +116,21 @@ def test_answers_are_in_stream_seconds() -> None:
             elif question.family == "count":
                 assert item_of(question, "q").tolerance_seconds is None
     assert found
+
+
+def test_only_what_is_about_the_past_has_an_age_and_not_whether_it_was_ever_there() -> None:
+    truth, aged = live(), set[str]()
+    ageless: dict[str, set[str]] = {"past": set(), "now": set()}
+    for seed in range(20):
+        for question in truth.questions(30, np.random.default_rng(seed), len(FAMILIES)):
+            item = item_of(question, "q")
+            if item.event_seconds is None:
+                ageless.setdefault(question.group, set()).add(question.family)
+            else:
+                aged.add(question.group)
+                assert item.event_seconds == question.event_seconds < item.asked_seconds
+    assert aged == {"past"}
+    assert ageless["past"] == {"ever"} and "color" in ageless["now"]
 
 
 def test_the_newest_look_of_an_answer_follows_from_its_evidence() -> None:

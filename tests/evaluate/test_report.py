@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -99,6 +100,7 @@ def test_methods_are_counted_apart_in_their_order() -> None:
     ("age", "bins"),
     [
         (0.0, []),
+        (-0.5, []),
         (None, []),
         (29.9, ["0-30 s"]),
         (30.0, ["30-60 s"]),
@@ -200,6 +202,28 @@ def test_a_plot_is_a_picture_with_something_on_it(tmp_path: Path) -> None:
     report_plots.plot(report.add_up(outcomes), path)
     with Image.open(path) as picture:
         assert len(picture.convert("RGB").getcolors(2**24) or []) > 10
+
+
+def test_methods_that_keep_equally_much_are_both_in_the_plot(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from matplotlib.axes import Axes
+
+    from streamvlm.evaluate import report_plots
+
+    drawn: dict[str, list[float]] = {}
+    errorbar = Axes.errorbar
+
+    def noting(panel: Any, x: Any, y: Any, **settings: Any) -> Any:
+        drawn.setdefault(settings["label"], list(x))
+        return errorbar(panel, x, y, **settings)
+
+    monkeypatch.setattr(Axes, "errorbar", noting)
+    reduced = MemoryStatus(tokens_seen=100, tokens_kept=25)
+    methods = ("dtd@0.3", "dtd@0.25")
+    reports = report.add_up([outcome(method=each, memory=reduced) for each in methods])
+    report_plots.plot(reports, tmp_path / "plot.png")
+    assert drawn["dtd"] == [25.0, 25.0]
 
 
 def test_a_plot_with_an_unknown_ending_is_refused_by_name() -> None:

@@ -17,7 +17,7 @@ SIDE = 256
 
 
 def programme(script: Script) -> WorldProgramme:
-    return WorldProgramme(script, fps=FPS, height=SIDE, width=SIDE)
+    return WorldProgramme(script, fps=FPS, side=SIDE)
 
 
 def decoded(units: list[AccessUnit]) -> list[np.ndarray]:
@@ -35,6 +35,13 @@ def test_each_second_begins_with_a_keyframe_and_its_parameter_sets() -> None:
     assert NAL_IDR not in {nal_type(nal) for nal in units[24]}
     with pytest.raises(IndexError):
         units[25]
+
+
+def test_seconds_that_are_over_are_not_kept() -> None:
+    units = WorldProgramme(write(1, 8.0), fps=2, side=64)
+    for index in range(len(units)):
+        assert units[index]
+        assert len(units._seconds) <= 3
 
 
 def plated(seeds: range) -> tuple[Script, int, tuple[slice, slice]]:

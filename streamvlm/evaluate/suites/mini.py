@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from math import floor, sqrt
+from math import floor, isfinite, isqrt
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +32,7 @@ TEST_SEEDS = range(900_000_000, 1_000_000_000)
 PICTURE = 256
 """Pixels of a picture's side, the size that mini was trained on."""
 
+_FPS = 2.0
 _CLIP_SECONDS = 1.0
 """Two frames, half a second each: what the truth is told for."""
 _CLIPS_TOGETHER = 4
@@ -43,8 +44,8 @@ class SyntheticVideo:
     """A script as a camera sees it: a `Video` rendered while it is watched."""
 
     script: Script
-    height: int = PICTURE
-    width: int = PICTURE
+    side: int = PICTURE
+    """Height and width of its pictures in pixels: the truth is that of a square."""
 
     @property
     def video_id(self) -> str:
@@ -54,14 +55,18 @@ class SyntheticVideo:
     def clips(self, fps: float, max_pixels: int) -> Iterator[Clip]:
         """Clips of two frames from second 0 on, scaled down to `max_pixels` where they are larger;
         a few are rendered at a time.
+
+        Raises ConfigError for another `fps` than 2, for which the truth is not told.
         """
-        height, width = _at_most(max_pixels, self.height, self.width)
-        count = floor(self.script.seconds * fps) // 2
+        if fps != _FPS:
+            raise ConfigError(f"suite mini: capture.fps = {fps:g}; allowed: {_FPS:g}")
+        side = min(self.side, isqrt(max_pixels))
+        count = floor(self.script.seconds / _CLIP_SECONDS)
         for first in range(0, count, _CLIPS_TOGETHER):
             numbers = range(first, min(first + _CLIPS_TOGETHER, count))
             seconds = [index / fps for index in range(2 * numbers.start, 2 * numbers.stop)]
-            frames = render(self.script, seconds, height=height, width=width)
-            pairs = frames.numpy().reshape(len(numbers), 2, height, width, 3)
+            frames = render(self.script, seconds, height=side, width=side)
+            pairs = frames.numpy().reshape(len(numbers), 2, side, side, 3)
             for number, pair in zip(numbers, pairs, strict=True):
                 yield Clip(
                     stream_id=self.video_id,
@@ -111,8 +116,10 @@ def cases(
     each. The same for the same arguments.
 
     Raises ConfigError for a seed outside `TEST_SEEDS`, for a video too short to be asked so often,
-    and for numbers below 1.
+    for numbers below 1, and for a length that is not finite.
     """
+    if not isfinite(seconds):
+        raise ConfigError(f"suite mini: seconds = {seconds} must be a finite number")
     num_clips = floor(seconds / _CLIP_SECONDS)
     for name, number in (
         ("asks_per_video", asks_per_video),
@@ -151,7 +158,7 @@ def _case(seed: int, seconds: float, moments: list[int], questions: int, side: i
             )
         )
     )
-    video = SyntheticVideo(script=script, height=side, width=side)
+    video = SyntheticVideo(script=script, side=side)
     return Case(video=video, items=items)
 
 
@@ -164,11 +171,6 @@ def _pace(seed: int) -> Pace:
         return_share=float(rng.choice([0.1, 0.5])),
         trouble_every=float(rng.choice([0.0, 60.0])),
     )
-
-
-def _at_most(max_pixels: int, height: int, width: int) -> tuple[int, int]:
-    scale = min(1.0, sqrt(max_pixels / (height * width)))
-    return max(1, floor(height * scale)), max(1, floor(width * scale))
 
 
 def _at(seconds: float) -> StreamTime:

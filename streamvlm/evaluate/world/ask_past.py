@@ -17,6 +17,11 @@ from streamvlm.evaluate.world.drafts import (
 from streamvlm.evaluate.world.history import History
 from streamvlm.evaluate.world.things import ZONES
 
+_NOTHING_SHARE = 0.3
+"""Of the questions to which the answer is "nothing", how many are asked: the others would make it
+the best guess.
+"""
+
 
 def first(history: History, _: np.random.Generator) -> Iterator[Draft]:
     """The kind that came first."""
@@ -26,7 +31,8 @@ def first(history: History, _: np.random.Generator) -> Iterator[Draft]:
 
 def last(history: History, _: np.random.Generator) -> Iterator[Draft]:
     """The kind that came last."""
-    if history.stays and history.is_apart(len(history.stays) - 1):
+    is_clear = history.now.is_clear  # what is half in view has come last, or has not
+    if is_clear and history.stays and history.is_apart(len(history.stays) - 1):
         yield about_past(history, {}, history.stays[-1].thing.kind, history.stays[-1].first)
 
 
@@ -69,10 +75,16 @@ def how_long(history: History, rng: np.random.Generator) -> Iterator[Draft]:
     yield from about_never(history, rng)
 
 
-def times(history: History, _: np.random.Generator) -> Iterator[Draft]:
-    """How many times it came."""
+def times(history: History, rng: np.random.Generator) -> Iterator[Draft]:
+    """How many times it came; mostly asked of what came again, if anything did."""
+    there = {sight.thing.kind for sight in history.now.sights}
+    unclear = there - {sight.thing.kind for sight in history.now.present}
+    is_about_again = rng.random() < 0.7 and any(
+        len(stays) > 1 for stays in history.of_kind.values()
+    )
     for kind, stays in history.of_kind.items():
-        yield about_past(history, {"kind": kind}, str(len(stays)), stays[-1].first)
+        if kind not in unclear and (len(stays) > 1 or not is_about_again):
+            yield about_past(history, {"kind": kind}, str(len(stays)), stays[-1].first)
 
 
 def ever(history: History, rng: np.random.Generator) -> Iterator[Draft]:
@@ -84,7 +96,7 @@ def ever(history: History, rng: np.random.Generator) -> Iterator[Draft]:
         yield Draft("past", {"kind": unseen_kind(history, rng)}, "no", history.now.seconds)
 
 
-def left_before(history: History, _: np.random.Generator) -> Iterator[Draft]:
+def left_before(history: History, rng: np.random.Generator) -> Iterator[Draft]:
     """The only thing in the left third, or nothing, in the clip before an arrival."""
     columns = {row[0] for row in ZONES}
     for stay in history.single_stays:
@@ -94,7 +106,7 @@ def left_before(history: History, _: np.random.Generator) -> Iterator[Draft]:
         if before.is_black or any(each.zone is None or each.visible < 0.75 for each in others):
             continue
         left = [each.thing.kind for each in others if each.zone in columns]
-        if len(left) <= 1:
+        if len(left) == 1 or (not left and rng.random() < _NOTHING_SHARE):
             answer = left[0] if left else NOTHING
             yield about_past(history, {"kind": stay.thing.kind}, answer, stay.first - 1)
 
@@ -116,6 +128,7 @@ def at_time(history: History, rng: np.random.Generator) -> Iterator[Draft]:
         around = history.looks[max(0, index - 1) : index + 2]
         kinds = [{sight.thing.kind for sight in each.sights} for each in around]
         is_clear = all(each.is_clear for each in around)
-        if is_clear and len(kinds[0]) <= 1 and all(each == kinds[0] for each in kinds):
+        is_wanted = len(kinds[0]) == 1 or (not kinds[0] and rng.random() < _NOTHING_SHARE)
+        if is_clear and is_wanted and all(each == kinds[0] for each in kinds):
             answer = next(iter(kinds[0])) if kinds[0] else NOTHING
             yield about_past(history, {"seconds": int(look.seconds)}, answer, int(index))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import floor
+
 import torch
 from torch import Tensor
 
@@ -40,7 +42,7 @@ def cell_labels(look: Look, rows: int, columns: int) -> Tensor:
         covered = _coverage(sight, rows, columns)
         labels[covered > _TOUCHED] = UNKNOWN
         labels[covered > _COVERED] = torch.tensor(_classes(sight))
-        row, column = int(sight.place[1] * rows), int(sight.place[0] * columns)
+        row, column = _center(sight, rows, columns)
         # The number is across the middle: only the cells there are asked for it.
         off_row = (covered > _COVERED) & (torch.arange(rows)[:, None] != row)
         labels[..., -3:][off_row] = UNKNOWN
@@ -56,10 +58,15 @@ def cell_owners(look: Look, rows: int, columns: int) -> Tensor:
     owners = torch.full((rows, columns), -1)
     for sight in look.sights:
         owners[_coverage(sight, rows, columns) > _COVERED] = sight.visit
-        row, column = int(sight.place[1] * rows), int(sight.place[0] * columns)
+        row, column = _center(sight, rows, columns)
         if 0 <= row < rows and 0 <= column < columns:
             owners[row, column] = sight.visit
     return owners.flatten()
+
+
+def _center(sight: Sight, rows: int, columns: int) -> tuple[int, int]:
+    """Row and column of the cell with the thing's centre; not in the grid where that is outside."""
+    return floor(sight.place[1] * rows), floor(sight.place[0] * columns)
 
 
 def _coverage(sight: Sight, rows: int, columns: int) -> Tensor:

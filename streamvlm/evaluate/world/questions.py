@@ -27,7 +27,7 @@ class TruthQuestion:
     text: str
     answer: str
     asked_seconds: float
-    """Stream time of the newest clip when it is asked."""
+    """Stream time when the newest clip was taken: it is asked then."""
     event_seconds: float
     """Stream time of what it is about."""
 
@@ -86,6 +86,6 @@ def _put(
         group=draft.group,
         text=ways[rng.integers(len(ways))].format(**draft.slots),
         answer=draft.answer,
-        asked_seconds=history.now.seconds,
+        asked_seconds=history.now.taken_seconds,
         event_seconds=draft.event_seconds,
     )

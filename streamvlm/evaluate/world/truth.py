@@ -45,9 +45,13 @@ class Look:
 
     seconds: float
     """Its time as a clip's: the mean of its frames' times."""
+    taken_seconds: float
+    """When its last frame was taken."""
     sights: tuple[Sight, ...]
     """Everything of which a part shows, the farthest first."""
     is_black: bool
+    something_left: bool = False
+    """Whether its first frame shows a part of something that its last frame does not show."""
 
     @property
     def present(self) -> tuple[Sight, ...]:
@@ -57,22 +61,32 @@ class Look:
     @property
     def is_clear(self) -> bool:
         """Whether everything is either there or away."""
-        return not self.is_black and all(
+        is_steady = not self.is_black and not self.something_left
+        return is_steady and all(
             each.visible >= _IN_VIEW or each.visible <= _AWAY for each in self.sights
         )
 
 
 def look(script: Script, seconds: float, *, frame_seconds: float = 0.5) -> Look:
     """The truth of the clip whose frames are taken at `seconds` and `frame_seconds` later."""
-    before, after = script.shown_at(seconds), script.shown_at(seconds + frame_seconds)
-    shown = [(number, visit) for number, visit in enumerate(script.visits) if visit.at(after)]
-    is_black = script.is_black(seconds) or script.is_black(seconds + frame_seconds)
+    taken_seconds = seconds + frame_seconds
+    before, after = script.shown_at(seconds), script.shown_at(taken_seconds)
+    was_visible, visible = _visible_shares(script, before), _visible_shares(script, after)
+    is_black = script.is_black(seconds) or script.is_black(taken_seconds)
     sights = [
-        _sight(number, visit, before, after, [other for _, other in shown[depth + 1 :]])
-        for depth, (number, visit) in enumerate(shown)
+        _sight(number, script.visits[number], before, after, share)
+        for number, share in visible.items()
     ]
-    middle = seconds + frame_seconds / 2
-    return Look(seconds=middle, sights=() if is_black else tuple(sights), is_black=is_black)
+    return Look(
+        seconds=seconds + frame_seconds / 2,
+        taken_seconds=taken_seconds,
+        sights=() if is_black else tuple(sights),
+        is_black=is_black,
+        something_left=any(
+            share > _AWAY and visible.get(number, 0.0) <= _AWAY
+            for number, share in was_visible.items()
+        ),
+    )
 
 
 def looks(script: Script, times: Sequence[float], *, frame_seconds: float = 0.5) -> list[Look]:
@@ -80,9 +94,16 @@ def looks(script: Script, times: Sequence[float], *, frame_seconds: float = 0.5)
     return [look(script, each, frame_seconds=frame_seconds) for each in times]
 
 
-def _sight(
-    number: int, visit: Visit, before: float, after: float, in_front: Sequence[Visit]
-) -> Sight:
+def _visible_shares(script: Script, seconds: float) -> dict[int, float]:
+    """How much shows of each visit that is on then, by its number; the farthest first."""
+    on = [(number, visit) for number, visit in enumerate(script.visits) if visit.at(seconds)]
+    return {
+        number: _visible(visit, seconds, [other for _, other in on[depth + 1 :]])
+        for depth, (number, visit) in enumerate(on)
+    }
+
+
+def _sight(number: int, visit: Visit, before: float, after: float, visible: float) -> Sight:
     place, earlier = visit.at(after), visit.at(before)
     assert place is not None
     return Sight(
@@ -91,7 +112,7 @@ def _sight(
         place=place,
         zone=_clear_zone(place),
         moving=_direction(earlier, place),
-        visible=_visible(visit, after, in_front),
+        visible=visible,
     )
 
 

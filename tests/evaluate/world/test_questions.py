@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -28,10 +29,12 @@ def sight(visit: int, kind: Kind, zone: str = "middle", moving: str = "still") -
 
 
 def seen(*clips: list[Sight]) -> list[Look]:
-    return [
-        Look(seconds=index + 0.25, sights=tuple(sights), is_black=False)
-        for index, sights in enumerate(clips)
-    ]
+    return [shown(index, *sights) for index, sights in enumerate(clips)]
+
+
+def shown(index: int, *sights: Sight) -> Look:
+    """The look at the clip of this second."""
+    return Look(seconds=index + 0.25, taken_seconds=index + 0.5, sights=sights, is_black=False)
 
 
 STORY = seen(
@@ -109,21 +112,13 @@ def test_what_never_came_is_not_seen() -> None:
 
 
 def test_what_comes_again_is_counted_and_no_longer_asked_when() -> None:
-    again = [*STORY, *seen([], [sight(3, RED)])]
-    again = [Look(seconds=i + 0.25, sights=x.sights, is_black=False) for i, x in enumerate(again)]
+    again = seen(*(list(each.sights) for each in STORY), [], [sight(3, RED)])
     assert answers(again, "times")["How many times did the red circle come?"] == "2"
     assert "When did the red circle appear?" not in answers(again, "when")
 
 
 def test_nothing_is_asked_about_now_while_it_is_unclear() -> None:
-    half = sight(5, BLUE)
-    unclear = Look(
-        seconds=12.25,
-        sights=(
-            Sight(**{name: getattr(half, name) for name in half.__slots__} | {"visible": 0.4}),
-        ),
-        is_black=False,
-    )
+    unclear = shown(12, replace(sight(5, BLUE), visible=0.4))
     for family in ("color", "where", "count", "is_there", "more_than"):
         assert answers([*STORY, unclear], family) == {}
 
@@ -139,9 +134,9 @@ def test_every_family_is_put_in_several_ways_and_in_others_for_the_test() -> Non
 @pytest.mark.parametrize("seed", range(10))
 def test_questions_of_real_scripts_hold_against_the_script(seed: int) -> None:
     script = write(seed, 90.0, Pace(trouble_every=0.0))
-    shown = looks(script, [float(second) for second in range(60)])
-    for question in ask(shown, np.random.default_rng(seed), 30, "test"):
-        assert question.asked_seconds == shown[-1].seconds
+    story = looks(script, [float(second) for second in range(60)])
+    for question in ask(story, np.random.default_rng(seed), 30, "test"):
+        assert question.asked_seconds == 59.5
         assert question.event_seconds <= question.asked_seconds
         if question.family == "when" and question.group == "past":
             came = [v for v in script.visits if str(v.thing.kind) in question.text]
@@ -160,7 +155,7 @@ def test_the_same_generator_asks_the_same() -> None:
 def test_all_families_come_up() -> None:
     families: Counter[str] = Counter()
     for seed in range(30):
-        shown = looks(write(seed, 90.0), [float(second) for second in range(40)])
-        families.update(q.family for q in ask(shown, np.random.default_rng(seed), 22))
+        story = looks(write(seed, 90.0), [float(second) for second in range(40)])
+        families.update(q.family for q in ask(story, np.random.default_rng(seed), 22))
     assert set(families) == set(FAMILIES)
     assert min(families.values()) > 10

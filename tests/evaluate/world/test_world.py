@@ -94,6 +94,31 @@ def test_half_out_of_view_is_neither_there_nor_away() -> None:
     assert look(still(), 1.0).is_clear
 
 
+@pytest.mark.parametrize(("gone", "is_clear"), [(1.02, False), (1.13, True)])
+def test_what_left_within_the_clip_is_neither_there_nor_away(gone: float, is_clear: bool) -> None:
+    """It is 0.12 in radius, and at this x when its visit ends between the frames."""
+    leaving = Visit(thing=thing(), times=(0.0, 1.25), points=((gone, 0.5), (gone, 0.5)))
+    seen = look(Script(seed=1, seconds=5.0, visits=(leaving,)), 1.0)
+    assert seen.sights == ()
+    assert seen.is_clear is is_clear
+
+
+def test_what_is_covered_within_the_clip_is_neither_there_nor_away() -> None:
+    small = Thing(kind=Kind("red", "circle"), size="small", radius=0.05, plate="")
+    below = Visit(thing=small, times=(0.0, 9.0), points=((0.5, 0.5), (0.5, 0.5)))
+    above = Visit(
+        thing=thing("blue"), times=(1.0, 1.5, 9.0), points=((1.2, 0.5),) + ((0.5, 0.5),) * 2
+    )
+    script = Script(seed=1, seconds=9.0, visits=(below, above))
+    assert not look(script, 1.0).is_clear
+    assert look(script, 2.0).is_clear
+
+
+def test_a_look_is_taken_with_its_last_frame() -> None:
+    seen = look(still(), 3.0)
+    assert (seen.seconds, seen.taken_seconds) == (3.25, 3.5)
+
+
 def test_a_black_camera_shows_nothing_and_the_truth_says_so() -> None:
     black = Suffering(trouble="black", start=2.0, end=4.0)
     script = still((thing(), 0.5, 0.5), sufferings=(black,))
@@ -140,6 +165,15 @@ def test_cells_are_labelled_by_what_covers_them() -> None:
     assert labels[0, 7].tolist() == [0] * len(LABELS)
     assert labels[3, 2, names.index("digit_1")] == UNKNOWN
     assert cell_owners(look(script, 1.0), 8, 8).view(8, 8)[4, 2] == 0
+
+
+@pytest.mark.parametrize("place", [(-0.04, 0.5), (0.5, -0.04), (1.0, 0.5)])
+def test_a_centre_outside_the_picture_is_in_no_cell(place: tuple[float, float]) -> None:
+    dot = Thing(kind=Kind("red", "circle"), size="small", radius=0.01, plate="")
+    seen = look(still((dot, *place)), 1.0)
+    assert seen.sights
+    assert (cell_owners(seen, 8, 8) == -1).all()
+    assert not cell_labels(seen, 8, 8)[:, list(LABELS).index("is_center")].any()
 
 
 @pytest.mark.gpu

@@ -1,0 +1,168 @@
+"""What mini is trained on is what the service would show it."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from functools import cache
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from streamvlm.types import ClockSource, Interval, StreamTime, VisualTokens
+from streamvlm.vlm.inputs import join
+from streamvlm.vlm.qwen import QwenVL
+from streamvlm.vlm.qwen3_vl import QWEN3_VL
+from training.architecture import CELLS, SPEC, build
+from training.batch import Batch, answer_states, marks
+from training.contexts import Range, draw
+from training.scenes import EncodedScene, encode_scene
+from training.tokenizer import tokenizer
+from training.writing import Context
+
+FULL = Range(is_full=True, questions=6, max_clips=5)
+
+
+@cache
+def untrained() -> Any:
+    """Mini's architecture with random weights."""
+    return build(tokenizer()).eval()
+
+
+@cache
+def scene() -> EncodedScene:
+    """A short one."""
+    return encode_scene(untrained().model.visual, 3, "cpu")
+
+
+def context(span: Range = FULL, seed: int = 0) -> Context:
+    """The first that can be drawn from this seed on."""
+    rng = np.random.default_rng(seed)
+    while True:
+        if drawn := draw(scene(), rng, span):
+            return drawn
+
+
+def test_a_context_is_what_the_service_lays_out() -> None:
+    written = context(replace(FULL, questions=1))
+    vlm = QwenVL(
+        name="untrained",
+        family=QWEN3_VL,
+        model=build(tokenizer()),
+        tokenizer=tokenizer(),
+        patch_spec=SPEC,
+    )
+    told = [float(each) for each in re.findall(r"<(\d+\.\d) seconds>", _text_of(written))]
+    pieces, cursor = vlm.lay_out_prefix()
+    laid_out = [pieces]
+    for number, seconds in enumerate(told):
+        rows = slice(number * CELLS**2, (number + 1) * CELLS**2)
+        clip, cursor = vlm.lay_out_clip(_tokens(written, rows, seconds), cursor)
+        laid_out.append(clip)
+    asked = re.search(
+        r".*<\|vision_end\|>(.*?)<\|im_end\|>\n<\|im_start\|>", _text_of(written), re.DOTALL
+    )
+    assert asked
+    laid_out.append(vlm.lay_out_question(asked[1], cursor.text))
+    served = join(laid_out)
+
+    size = len(served)
+    assert torch.equal(written.positions[:size], served.positions)
+    assert torch.equal(written.is_visual[:size], served.is_visual)
+    assert served.deepstack is not None
+    assert torch.equal(written.deepstack.float(), served.deepstack)
+    embedded = vlm._text_model.embed_tokens(written.ids[:size])
+    embedded[written.is_visual[:size]] = written.features.float()
+    assert torch.equal(embedded, served.embeddings)
+    first_answer = written.targets[size - 1 :]
+    told_answer = tokenizer().decode(first_answer[first_answer >= 0])
+    assert told_answer.endswith("<|im_end|>")
+
+
+def _text_of(written: Context) -> str:
+    text: str = tokenizer().decode(written.ids[~written.is_visual])
+    return text
+
+
+def _tokens(written: Context, rows: slice, seconds: float) -> VisualTokens:
+    now = StreamTime(pts_seconds=seconds, utc_seconds=seconds, clock=ClockSource.FILE)
+    grid = torch.cartesian_prod(torch.arange(1), torch.arange(CELLS), torch.arange(CELLS))
+    return VisualTokens(
+        features=written.features[rows].float(),
+        cells=grid,
+        grid_thw=(1, CELLS, CELLS),
+        interval=Interval(start=now, end=now.later(1.0)),
+        pts_seconds=seconds,
+        deepstack=written.deepstack[:, rows].float(),
+    )
+
+
+@torch.no_grad()
+def test_questions_of_one_context_do_not_see_each_other() -> None:
+    written = context()
+    only_last = written.part.eq(0) | written.part.eq(len(written.questions))
+    alone = replace(
+        written,
+        ids=written.ids[only_last],
+        positions=written.positions[only_last],
+        part=written.part[only_last],
+        targets=written.targets[only_last],
+        is_visual=written.is_visual[only_last],
+        questions=written.questions[-1:],
+    )
+    together = answer_states(untrained(), Batch([written], "cpu"))
+    apart = answer_states(untrained(), Batch([alone], "cpu"))
+    torch.testing.assert_close(together[-len(apart) :], apart, atol=1e-5, rtol=1e-4)
+
+
+@torch.no_grad()
+def test_padding_changes_nothing() -> None:
+    short, long = context(replace(FULL, max_clips=2)), context(FULL)
+    assert len(short) < len(long)
+    both = answer_states(untrained(), Batch([short, long], "cpu"))
+    alone = answer_states(untrained(), Batch([short], "cpu"))
+    torch.testing.assert_close(both[: len(alone)], alone, atol=1e-5, rtol=1e-4)
+
+
+def test_an_answer_is_right_only_where_every_token_is() -> None:
+    written = context()
+    batch = Batch([written], "cpu")
+    logits = torch.nn.functional.one_hot(batch.targets[batch.is_target], 600).float()
+    assert all(is_right for _, is_right in marks(logits, batch))
+    logits[-1] = torch.nn.functional.one_hot(torch.tensor(599), 600).float()
+    wrong = [question for question, is_right in marks(logits, batch) if not is_right]
+    assert wrong == [written.questions[-1]]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_whatever_is_left_out_what_stays_keeps_its_cell_and_order(seed: int) -> None:
+    span = Range(questions=4, max_tokens=200)
+    written = context(span, seed)
+    assert int(written.is_visual.sum()) == len(written.features) == len(written.dense)
+    assert written.features.shape[0] == written.deepstack.shape[1]
+    in_clips = written.positions[written.part == 0]
+    text = in_clips[~written.is_visual[written.part == 0]]
+    assert (text.diff(dim=0) > 0).all(), "text goes on in time"
+    answers = written.targets[written.targets >= 0]
+    assert (answers == tokenizer().eos_token_id).sum() == len(written.questions)
+
+
+def test_the_same_seed_draws_the_same_context() -> None:
+    span = Range(questions=4)
+    one, other = context(span, 5), context(span, 5)
+    assert torch.equal(one.ids, other.ids)
+    assert torch.equal(one.features, other.features)
+
+
+def test_a_time_that_is_the_answer_is_told_in_the_context() -> None:
+    rng, told = np.random.default_rng(1), 0
+    while told < 8:
+        written = draw(scene(), rng, Range(questions=24))
+        for number, question in enumerate(written.questions if written else (), start=1):
+            if written and question.family == "when" and question.group == "past":
+                answer = written.targets[(written.part == number) & (written.targets >= 0)]
+                seconds = tokenizer().decode(answer).removesuffix("<|im_end|>")
+                assert f"<{seconds}>" in _text_of(written)
+                told += 1

@@ -1,0 +1,74 @@
+"""A run in legs, at a size that takes seconds."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from streamvlm.vlm import load
+from training.answer import answer
+from training.architecture import build
+from training.export import export
+from training.leg import Leg, rate_at
+from training.see import see
+from training.settings import CPU
+from training.tokenizer import tokenizer
+
+SMALL = replace(
+    CPU,
+    see_steps=2,
+    see_clips=4,
+    answer_steps=2,
+    answer_rows=1,
+    scene_seconds=10,
+    held_out_scenes=1,
+    first_scenes=1,
+)
+MEBIBYTE = 2**20
+
+
+def test_legs_go_on_where_the_last_one_ended_and_export_what_loads(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    for see_steps, answer_steps in ((1, 0), (2, 1), (2, 2)):
+        settings = replace(SMALL, see_steps=see_steps, answer_steps=answer_steps)
+        leg, model = Leg(folder, settings, minutes=5), build(tokenizer())
+        see(leg, model)
+        answer(leg, model)
+        assert leg.steps == {"see": see_steps, "answer": answer_steps}
+    assert (folder / "weights.safetensors").stat().st_size < 16 * MEBIBYTE
+    (folder / "exact.pt").unlink()  # may be lost: the next leg begins from the 16-bit weights
+    leg, again = Leg(folder, replace(SMALL, answer_steps=3), minutes=5), build(tokenizer(), seed=1)
+    answer(leg, again)
+    assert leg.steps["answer"] == 3
+
+    export(folder, tmp_path / "checkpoint")
+    vlm = load(str(tmp_path / "checkpoint"), max_pixels=256 * 256)
+    trained = again.model.language_model.embed_tokens.weight
+    assert torch.equal(vlm._text_model.embed_tokens.weight, trained.half().float())
+
+
+def test_a_leg_ends_in_time(tmp_path: Path) -> None:
+    leg = Leg(tmp_path, SMALL, minutes=0)
+    see(leg, build(tokenizer()))
+    assert leg.steps["see"] == 0
+
+
+def test_the_log_is_json_lines(tmp_path: Path) -> None:
+    leg = Leg(tmp_path, SMALL, minutes=1)
+    leg.note({"loss": 1.0, "nothing": float("nan")})
+    leg.note({"loss": 3.0})
+    leg.log("see")
+    line = json.loads((tmp_path / "log.jsonl").read_text())
+    assert line["loss"] == 2.0
+    assert "nothing" not in line
+
+
+def test_the_learning_rate_rises_stays_and_falls() -> None:
+    rates = [rate_at(step, 1000, 1.0, warm_up=100) for step in range(1001)]
+    assert rates[0] == 0.01
+    assert set(rates[100:600]) == {1.0}
+    assert rates[-1] == pytest.approx(0.02)

@@ -1,0 +1,1 @@
+"""The recipe that made mini; `README.md` says how to run it."""

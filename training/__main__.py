@@ -1,0 +1,63 @@
+"""`python -m training`: run the recipe, leg by leg, or write its result into the package."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import typer
+
+from training.answer import answer
+from training.architecture import build
+from training.export import export as export_weights
+from training.leg import Leg
+from training.see import see
+from training.settings import SETTINGS
+from training.tokenizer import tokenizer
+
+app = typer.Typer(add_completion=False, help=__doc__)
+Folder = Annotated[Path, typer.Option(help="Where the run is kept between legs.")]
+
+
+@app.command()
+def run(
+    folder: Folder = Path("build/mini"),
+    minutes: Annotated[float, typer.Option(help="Length of one leg.")] = 9.0,
+    legs: Annotated[int, typer.Option(help="How many of them.")] = 1,
+    size: Annotated[str, typer.Option(help=f"One of {', '.join(SETTINGS)}.")] = "cpu",
+) -> None:
+    """Go on with the run in this folder, or begin one."""
+    if size not in SETTINGS:
+        raise typer.BadParameter(f"{size!r}; allowed: {', '.join(SETTINGS)}")
+    settings = SETTINGS[size]
+    torch.set_num_threads(os.cpu_count() or 1)
+    for _ in range(legs):
+        model = build(tokenizer()).to(settings.device)
+        leg = Leg(folder, settings, minutes)
+        if leg.steps["see"] < settings.see_steps:
+            see(leg, model)
+        if not leg.is_over:
+            answer(leg, model)
+
+
+@app.command()
+def export(
+    folder: Folder = Path("build/mini"),
+    target: Annotated[Path, typer.Option()] = Path("streamvlm/vlm/mini"),
+) -> None:
+    """Write the run's weights as a checkpoint of transformers."""
+    export_weights(folder, target)
+
+
+@app.command()
+def plot(folder: Folder = Path("build/mini"), target: Path = Path("training/mini.png")) -> None:
+    """Draw loss and accuracy of the run so far. Needs matplotlib."""
+    from training.plot import draw_log
+
+    draw_log(folder / "log.jsonl", target)
+
+
+if __name__ == "__main__":
+    app()

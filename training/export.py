@@ -1,0 +1,39 @@
+"""From a training run to a checkpoint that transformers loads by itself."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+
+from training.architecture import SPEC, build
+from training.tokenizer import tokenizer
+
+
+def export(folder: Path, target: Path) -> None:
+    """Write config, 16-bit weights, tokenizer and processor settings; the model card is by hand."""
+    made = tokenizer()
+    model = build(made)
+    weights = load_file(folder / "weights.safetensors")
+    for name, part in (("visual", model.model.visual), ("text", model.model.language_model)):
+        start = f"{name}."
+        own = {key[len(start) :]: value for key, value in weights.items() if key.startswith(start)}
+        part.load_state_dict({key: value.float() for key, value in own.items()})
+    model.config.vision_config._attn_implementation = None
+    model.config.dtype = torch.float16
+    model.generation_config.eos_token_id = made.eos_token_id
+    model.generation_config.pad_token_id = made.pad_token_id
+    model.half().save_pretrained(target)
+    made.save_pretrained(target)
+    area = SPEC.rule.max_pixels
+    processor = {
+        "image_mean": SPEC.mean,
+        "image_std": SPEC.std,
+        "patch_size": SPEC.patch_size,
+        "merge_size": SPEC.merge_size,
+        "temporal_patch_size": SPEC.temporal_patch_size,
+        "size": {"shortest_edge": SPEC.rule.min_pixels, "longest_edge": area},
+    }
+    (target / "preprocessor_config.json").write_text(json.dumps(processor, indent=2) + "\n")

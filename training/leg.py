@@ -1,0 +1,142 @@
+"""One leg of a training run: it begins where the last one ended and stops in time.
+
+A folder holds the run: `weights.safetensors`, 16-bit and small enough to hand around, `exact.pt`
+with full precision and the optimiser, which may be lost, `progress.json` and `log.jsonl`.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from training.settings import Settings
+
+LOG_EVERY = 100
+SAVE_SECONDS = 240.0
+
+
+class Leg:
+    """What stages share: weights, optimiser, clock, log. `parts` are trained or kept by name."""
+
+    def __init__(self, folder: Path, settings: Settings, minutes: float) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.settings, self._folder = settings, folder
+        self._deadline = time.monotonic() + minutes * 60
+        self._sums: dict[str, list[float]] = defaultdict(list)
+        self._saved_at = self._logged_at = time.monotonic()
+        self._logged_step = 0
+        progress = folder / "progress.json"
+        known = json.loads(progress.read_text()) if progress.exists() else {}
+        self.steps: dict[str, int] = {"see": 0, "answer": 0, **known}
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the leg's time is up."""
+        return time.monotonic() >= self._deadline
+
+    def restore(
+        self, stage: str, parts: dict[str, nn.Module], optimiser: torch.optim.Optimizer
+    ) -> None:
+        """Load what an earlier leg left of these parts, if there was one.
+
+        Raises FileNotFoundError where there was one and its weights are gone.
+        """
+        exact, rounded = self._folder / "exact.pt", self._folder / "weights.safetensors"
+        if exact.exists():
+            state = torch.load(exact, map_location="cpu")
+            weights, known = state["weights"], state["optimisers"].get(stage)
+            if known:
+                optimiser.load_state_dict(known)
+        elif rounded.exists():
+            weights = load_file(rounded)
+        elif any(self.steps.values()):
+            raise FileNotFoundError(f"{self._folder} has done steps, but has no {rounded.name}")
+        else:
+            return
+        for name, part in parts.items():
+            own = _under(weights, name)
+            if own:
+                part.load_state_dict({key: value.float() for key, value in own.items()})
+
+    def save(
+        self, stage: str, parts: dict[str, nn.Module], optimiser: torch.optim.Optimizer
+    ) -> None:
+        """Leave everything for the next leg; parts that are not given stay as they were saved."""
+        exact = self._folder / "exact.pt"
+        weights = dict(torch.load(exact, map_location="cpu")["weights"]) if exact.exists() else {}
+        for name, part in parts.items():
+            weights |= {f"{name}.{key}": value for key, value in part.state_dict().items()}
+        state = {"weights": weights, "optimisers": {stage: optimiser.state_dict()}}
+        halves = {key: value.half().contiguous().clone() for key, value in weights.items()}
+        progress = json.dumps(self.steps)
+        _replace(exact, lambda path: torch.save(state, path))
+        _replace(self._folder / "weights.safetensors", lambda path: save_file(halves, path))
+        _replace(self._folder / "progress.json", lambda path: path.write_text(progress))
+        self._saved_at = time.monotonic()
+
+    def begin(self, stage: str) -> None:
+        """The steps of a stage begin now."""
+        self._logged_at, self._logged_step = time.monotonic(), self.steps[stage]
+
+    @property
+    def is_save_due(self) -> bool:
+        """Whether so much time went by that losing it would hurt."""
+        return time.monotonic() - self._saved_at > SAVE_SECONDS
+
+    def note(self, values: dict[str, float]) -> None:
+        """Figures of one step; their means are logged now and then."""
+        for name, value in values.items():
+            if value == value:  # nothing of a sort in a batch gives no figure
+                self._sums[name].append(value)
+
+    def log(self, stage: str, held_out: dict[str, float] | None = None) -> None:
+        """Write the means of what was noted since the last time."""
+        now = time.monotonic()
+        line: dict[str, Any] = {"stage": stage, "step": self.steps[stage]}
+        num_steps = self.steps[stage] - self._logged_step
+        line["steps_a_second"] = round(num_steps / (now - self._logged_at), 3)
+        line |= {name: round(sum(v) / len(v), 4) for name, v in self._sums.items()}
+        if held_out:
+            line["held_out"] = held_out
+        with (self._folder / "log.jsonl").open("a") as log:
+            log.write(json.dumps(line) + "\n")
+        self._sums.clear()
+        self._logged_at, self._logged_step = now, self.steps[stage]
+
+
+def progress_bar(stage: str) -> Progress:
+    """A bar for a stage's steps with its newest loss."""
+    return Progress(
+        TextColumn(f"[bold]{stage}[/]"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("loss {task.fields[loss]:.3f}"),
+        TimeRemainingColumn(),
+    )
+
+
+def rate_at(step: int, steps: int, highest: float, warm_up: int = 200) -> float:
+    """The learning rate: up in `warm_up` steps, level, and down in the last two fifths."""
+    down = max(0.02, min(1.0, (1 - step / steps) / 0.4))
+    return highest * min(1.0, (step + 1) / warm_up) * down
+
+
+def _replace(path: Path, write: Callable[[Path], object]) -> None:
+    """Write a file in one step: a leg that is killed leaves the old one."""
+    beside = path.with_suffix(".new")
+    write(beside)
+    beside.replace(path)
+
+
+def _under(weights: dict[str, Tensor], name: str) -> dict[str, Tensor]:
+    start = f"{name}."
+    return {key[len(start) :]: value for key, value in weights.items() if key.startswith(start)}

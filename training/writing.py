@@ -1,0 +1,184 @@
+"""A context as the tokens that the service would give the model, and questions behind it.
+
+Written as `streamvlm.vlm` lays out a stream for Qwen3-VL; `tests/training` holds the two together.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from streamvlm.evaluate.world.questions import TruthQuestion
+from streamvlm.evaluate.world.truth import Look
+from streamvlm.vlm.positions import place_by_order, text_positions
+from training.architecture import CELLS
+from training.scenes import EncodedScene
+from training.tokenizer import tokenizer
+
+NO_LABEL = -100
+ORDINALS, COMINGS = 16, 6
+"""Classes of two dense labels: which arrival of the context a thing is, which of its kind."""
+
+_TURN_START = "<|im_start|>user\n"
+_TURN_END = "<|im_end|>\n<|im_start|>assistant\n"
+_ANSWER_END = "<|im_end|>"
+_CLIP_POSITIONS = 18
+"""About what a clip takes: its text and its grid's side."""
+_VISUAL = -1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Context:
+    """One row of a batch: S tokens, V of them visual."""
+
+    ids: Tensor
+    """int64 [S]; 0 for visual tokens."""
+    positions: Tensor
+    """int64 [S, 3]."""
+    part: Tensor
+    """int64 [S]: 0 what all questions see, then one number for each question."""
+    targets: Tensor
+    """int64 [S]: the token that comes next where that belongs to an answer, else NO_LABEL."""
+    is_visual: Tensor
+    """bool [S]."""
+    features: Tensor
+    """float16 [V, D]."""
+    deepstack: Tensor
+    """float16 [Z, V, D]."""
+    dense: Tensor
+    """int64 [V, 3]: which arrival it is, whether it arrived in this clip, which of its kind."""
+    questions: tuple[TruthQuestion, ...]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+@dataclass(slots=True)
+class _Row:
+    ids: list[int] = field(default_factory=list)
+    positions: list[Tensor] = field(default_factory=list)
+    parts: list[int] = field(default_factory=list)
+    targets: list[int] = field(default_factory=list)
+
+    def add(self, ids: Sequence[int], positions: Tensor, part: int) -> None:
+        self.ids += ids
+        self.positions.append(positions)
+        self.parts += [part] * len(ids)
+        self.targets += [NO_LABEL] * len(ids)
+
+    def text(self, content: str, start: int, part: int = 0) -> int:
+        """Add text at this position; gives the position behind it."""
+        ids = token_ids(content)
+        self.add(ids, text_positions(start, len(ids)), part)
+        return start + len(ids)
+
+
+def write(
+    scene: EncodedScene,
+    kept: Mapping[int, Tensor],
+    firsts: Mapping[int, int],
+    looks: Sequence[Look],
+    questions: Sequence[TruthQuestion],
+    rng: np.random.Generator,
+    *,
+    is_moved: bool,
+) -> Context:
+    """The tokens of the kept rows and of all questions. `is_moved`: far along in a stream."""
+    # Streams run for hours: times and positions begin anywhere.
+    base = round(float(rng.choice([0.0, rng.uniform(0, 100), rng.uniform(0, 4000)])), 1)
+    row = _Row()
+    cursor = row.text(_TURN_START, 0)
+    if is_moved and rng.random() < 0.3:
+        cursor += int(rng.integers(0, 20_000))
+    before = None
+    for clip, rows in kept.items():
+        if before is not None and clip > before + 1:
+            cursor += _CLIP_POSITIONS * (clip - before - 1)
+            if is_moved and rng.random() < 0.3:
+                cursor += int(rng.integers(0, 5_000))  # the service forgets for minutes
+        before = clip
+        if len(rows):
+            seconds = base + scene.looks[scene.encoded[clip]].seconds
+            cursor = _write_clip(row, rows, seconds, cursor)
+    for number, question in enumerate(questions, start=1):
+        _write_question(row, question, base, cursor, number)
+    shown = [(clip, rows) for clip, rows in kept.items() if len(rows)]
+    ids = torch.tensor(row.ids)
+    return Context(
+        ids=ids.clamp_min(0),
+        positions=torch.cat(row.positions),
+        part=torch.tensor(row.parts),
+        targets=torch.tensor(row.targets),
+        is_visual=ids == _VISUAL,
+        features=torch.cat([scene.features[clip][rows] for clip, rows in shown]),
+        deepstack=torch.cat([scene.deepstack[:, clip][:, rows] for clip, rows in shown], dim=1),
+        dense=_dense_labels(scene, shown, firsts, looks),
+        questions=tuple(questions),
+    )
+
+
+def _write_clip(row: _Row, rows: Tensor, seconds: float, cursor: int) -> int:
+    cursor = row.text(f"<{seconds:.1f} seconds><|vision_start|>", cursor)
+    cells = torch.stack([torch.zeros_like(rows), rows // CELLS, rows % CELLS], dim=1)
+    positions, cursor = place_by_order(cells, (1, CELLS, CELLS), cursor)
+    row.add([_VISUAL] * len(rows), positions, 0)
+    return row.text("<|vision_end|>", cursor)
+
+
+def _write_question(
+    row: _Row, question: TruthQuestion, base: float, cursor: int, number: int
+) -> None:
+    text, answer = _later(question, base)
+    cursor = row.text(text + _TURN_END, cursor, number)
+    answer += _ANSWER_END
+    first = len(row.targets) - 1  # the token before the answer says its first
+    row.text(answer, cursor, number)
+    ids = token_ids(answer)
+    row.targets[first : first + len(ids)] = ids
+
+
+def _later(question: TruthQuestion, base: float) -> tuple[str, str]:
+    """Question and answer of a stream `base` seconds older, its times as the clips tell them."""
+    told = f"{base + question.event_seconds:.1f} seconds"
+    if question.family == "at_time":
+        whole = f"{told.partition('.')[0]} seconds"
+        return re.sub(r"\d+ seconds", whole, question.text), question.answer
+    if question.family == "when" and question.group == "past":
+        return question.text, told
+    return question.text, question.answer
+
+
+def _dense_labels(
+    scene: EncodedScene,
+    shown: Sequence[tuple[int, Tensor]],
+    firsts: Mapping[int, int],
+    looks: Sequence[Look],
+) -> Tensor:
+    """int64 [V, 3], see `Context.dense`."""
+    kinds = {s.visit: s.thing.kind for look in looks for s in look.present}  # by first look
+    labels: dict[int, tuple[int, int]] = {}
+    seen: dict[object, int] = {}
+    for ordinal, (visit, kind) in enumerate(kinds.items()):
+        coming = seen[kind] = seen.get(kind, 0) + 1
+        labels[visit] = min(ordinal, ORDINALS - 1), min(coming, COMINGS - 1)
+    rows = []
+    for clip, kept in shown:
+        for visit in scene.owners[clip][kept].tolist():
+            if visit in labels:
+                ordinal, coming = labels[visit]
+                rows.append((ordinal, int(firsts[visit] == clip), coming))
+            else:
+                rows.append((NO_LABEL, NO_LABEL, NO_LABEL))
+    return torch.tensor(rows)
+
+
+@lru_cache(maxsize=100_000)
+def token_ids(text: str) -> tuple[int, ...]:
+    """Of our own text: special tokens in it are special."""
+    return tuple(tokenizer()(text, add_special_tokens=False).input_ids)

@@ -13,10 +13,11 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 
+from streamvlm.beginning import Beginning
 from streamvlm.config import Config
 from streamvlm.encode import Encoder
 from streamvlm.errors import ConfigError, EngineStoppedError
-from streamvlm.pipeline import ENGINE_FAILED, StreamPipeline
+from streamvlm.pipeline import ENGINE_FAILED
 from streamvlm.questions import Listener, QuestionQueue
 from streamvlm.reduce import build_reducer
 from streamvlm.respond import Answering
@@ -40,10 +41,8 @@ class StreamEngine:
     def __init__(self, vlm: VLM, config: Config) -> None:
         """Raises ConfigError where a segment cannot fit into a stream's memory."""
         self.vlm, self._config = vlm, config
-        self._reducer = build_reducer(config.reduce)
+        self._beginning = Beginning(vlm, config)
         self._encoder = Encoder(tower=vlm, max_batch_clips=config.encode.max_batch_clips)
-        prefix, self._first_cursor = vlm.lay_out_prefix()
-        self._sinks = vlm.prefill(prefix, vlm.open_context([])).kv
         self._check_budget()
         self._questions = QuestionQueue(
             config.respond,
@@ -104,7 +103,7 @@ class StreamEngine:
             return add(source, feed)
 
     def _add_reserved(self, stream_id: str, source: str, feed: ClipFeed) -> StreamStatus:
-        stream = self._streams.add(stream_id, source, feed, self._build_pipeline())
+        stream = self._streams.add(stream_id, source, feed, self._beginning.pipeline())
         log.info("stream %s: added, source %s", stream_id, source)
         self.wake()
         return stream.status()
@@ -128,24 +127,6 @@ class StreamEngine:
         """
         self._streams.remove(stream_id)
         log.info("stream %s: removed", stream_id)
-
-    def _build_pipeline(self) -> StreamPipeline:
-        remember, respond = self._config.remember, self._config.respond
-        return StreamPipeline(
-            self.vlm,
-            self._reducer,
-            self._sinks,
-            self._first_cursor,
-            gate_threshold=self._config.encode.gate_threshold,
-            fresh_clips=respond.fresh_clips,
-            recall_blocks=respond.recall_blocks,
-            max_question_tokens=respond.max_question_tokens,
-            segment_clips=remember.segment_clips,
-            budget_bytes=remember.budget_bytes,
-            local_blocks=remember.local_blocks,
-            policy=remember.position_policy,
-            max_span=remember.max_span,
-        )
 
     def ask(self, question: Question, listener: Listener) -> None:
         """Queue a question; its events come to `listener`, AnswerFinished or AnswerFailed last.

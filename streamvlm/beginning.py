@@ -1,0 +1,38 @@
+"""How streams begin: the pipeline that a config describes, around what all streams share."""
+
+from __future__ import annotations
+
+from streamvlm.config import Config
+from streamvlm.pipeline import StreamPipeline
+from streamvlm.reduce import build_reducer
+from streamvlm.vlm import VLM
+
+
+class Beginning:
+    """The reducer and the sinks of all streams of a model, made once."""
+
+    def __init__(self, vlm: VLM, config: Config) -> None:
+        """Raises ConfigError."""
+        self._vlm, self._config = vlm, config
+        self._reducer = build_reducer(config.reduce)
+        prefix, self._cursor = vlm.lay_out_prefix()
+        self._sinks = vlm.prefill(prefix, vlm.open_context([])).kv
+
+    def pipeline(self) -> StreamPipeline:
+        """A stream that has seen nothing."""
+        remember, respond = self._config.remember, self._config.respond
+        return StreamPipeline(
+            self._vlm,
+            self._reducer,
+            self._sinks,
+            self._cursor,
+            gate_threshold=self._config.encode.gate_threshold,
+            fresh_clips=respond.fresh_clips,
+            recall_blocks=respond.recall_blocks,
+            max_question_tokens=respond.max_question_tokens,
+            segment_clips=remember.segment_clips,
+            budget_bytes=remember.budget_bytes,
+            local_blocks=remember.local_blocks,
+            policy=remember.position_policy,
+            max_span=remember.max_span,
+        )

@@ -9,7 +9,7 @@ export HF_HUB_OFFLINE ?= 1
 .PHONY: help setup demo check test bench proto serve clean
 
 help:
-	@echo "make demo    set up, start a test camera and the service, ask it two questions"
+	@echo "make demo    set up, start a test camera whose truth is known and the service, ask ten questions"
 	@echo "make test    set up, run the tests"
 	@echo "make check   formatting, lint, types, import rules, generated code"
 	@echo "make bench   measure; writes benchmarks/results/*.json"

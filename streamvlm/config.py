@@ -43,7 +43,7 @@ class CaptureConfig(Section):
 class EncodeConfig(Section):
     """Pictures to visual tokens."""
 
-    max_pixels: Positive = 448 * 448
+    max_pixels: Positive = 256 * 256
     """Pictures are scaled down to at most this area."""
     gate_threshold: Annotated[float, Field(ge=0, le=1)] = 0.01
     """A cell has changed when its mean absolute difference to the last encoded picture exceeds this
@@ -86,9 +86,9 @@ class RespondConfig(Section):
 class VLMConfig(Section):
     """The model."""
 
-    checkpoint: str = "random:qwen3-vl-tiny"
-    """A local folder, a hub id, or `random:NAME`: random weights at a published size (speed only,
-    no sense)."""
+    checkpoint: str = "mini"
+    """A local folder, a hub id, `mini` (comes with the package, knows synthetic scenes only), or
+    `random:NAME`: random weights at a published size (speed only, no sense)."""
     dtype: Literal["auto", "float32", "bfloat16", "float16", "float64"] = "auto"
     """auto: bfloat16 on CUDA, float32 on CPU."""
     device: str = "auto"

@@ -11,6 +11,7 @@ import typer
 
 from training.answer import answer
 from training.architecture import build
+from training.export import begin_from
 from training.export import export as export_weights
 from training.leg import Leg
 from training.see import see
@@ -40,6 +41,16 @@ def run(
             see(leg, model)
         if not leg.is_over:
             answer(leg, model)
+
+
+@app.command()
+def begin(
+    folder: Folder = Path("build/mini"),
+    checkpoint: Annotated[Path, typer.Option()] = Path("streamvlm/vlm/mini"),
+    size: Annotated[str, typer.Option(help=f"One of {', '.join(SETTINGS)}.")] = "cpu",
+) -> None:
+    """Begin a run with what the checkpoint in the package knows; then `run` goes on with it."""
+    begin_from(checkpoint, folder, SETTINGS[size])
 
 
 @app.command()

@@ -1,4 +1,4 @@
-"""From a training run to a checkpoint that transformers loads by itself."""
+"""From a training run to a checkpoint that transformers loads by itself, and back."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ import json
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
+from transformers import Qwen3VLForConditionalGeneration
 
 from training.architecture import SPEC, build
+from training.settings import Settings
 from training.tokenizer import tokenizer
 
 
@@ -26,6 +28,7 @@ def export(folder: Path, target: Path) -> None:
     model.generation_config.eos_token_id = made.eos_token_id
     model.generation_config.pad_token_id = made.pad_token_id
     model.half().save_pretrained(target)
+    (target / "model.safetensors").chmod(0o644)
     made.save_pretrained(target)
     area = SPEC.rule.max_pixels
     processor = {
@@ -37,3 +40,20 @@ def export(folder: Path, target: Path) -> None:
         "size": {"shortest_edge": SPEC.rule.min_pixels, "longest_edge": area},
     }
     (target / "preprocessor_config.json").write_text(json.dumps(processor, indent=2) + "\n")
+
+
+def begin_from(checkpoint: Path, folder: Path, settings: Settings) -> None:
+    """Begin a run in an empty folder with what a checkpoint knows: the tower is done, the language
+    model learns on, from the first of its longer contexts. Raises FileExistsError.
+    """
+    folder.mkdir(parents=True)
+    model = Qwen3VLForConditionalGeneration.from_pretrained(checkpoint)
+    parts = {"visual": model.model.visual, "text": model.model.language_model}
+    weights = {
+        f"{name}.{key}": value.half().contiguous().clone()
+        for name, part in parts.items()
+        for key, value in part.state_dict().items()
+    }
+    save_file(weights, folder / "weights.safetensors")
+    steps = {"see": settings.see_steps, "answer": settings.short_steps}
+    (folder / "progress.json").write_text(json.dumps(steps))

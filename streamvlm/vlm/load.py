@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from transformers import AutoConfig, AutoTokenizer
 from transformers.utils import cached_file
+from transformers.utils import logging as transformers_logging
 
 from streamvlm.errors import CheckpointError, ConfigError
 from streamvlm.types import GridRule
@@ -21,11 +22,15 @@ from streamvlm.vlm.qwen2_5_vl import QWEN2_5_VL
 from streamvlm.vlm.qwen3_vl import QWEN3_VL
 
 log = logging.getLogger(__name__)
+transformers_logging.disable_progress_bar()  # a library does not draw on its user's terminal
 
 FAMILIES: dict[str, Family] = {family.model_type: family for family in (QWEN3_VL, QWEN2_5_VL)}
 """Supported architectures by the `model_type` of their config.json."""
 
 RANDOM = "random:"
+MINI = "mini"
+"""The checkpoint that comes with the package; `vlm/mini/README.md` says what it knows."""
+_MINI_FOLDER = Path(__file__).parent / "mini"
 
 _CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 _CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
@@ -36,7 +41,7 @@ _PUBLISHED_NORMALISATION = {"qwen2_5_vl": (_CLIP_MEAN, _CLIP_STD), "qwen3_vl": (
 def load(
     checkpoint: str, *, dtype: str = "auto", device: str = "auto", max_pixels: int = 448 * 448
 ) -> QwenVL:
-    """A model from a local folder, a hub id, or `random:SIZE`.
+    """A model from a local folder, a hub id, `mini`, or `random:SIZE`.
 
     `dtype` "auto" is bfloat16 on CUDA and float32 on CPU. `max_pixels` bounds the area of a
     picture. Raises ConfigError for `max_pixels`, or else CheckpointError; it names the
@@ -55,9 +60,10 @@ def load(
         model = random_weights.build(size, family.model_class, dtype=kind, device=where)
         tokenizer, preprocessor = random_weights.tiny_tokenizer(), None
     else:
-        family, model, tokenizer = _from_pretrained(checkpoint, kind, where)
+        place = str(_MINI_FOLDER) if checkpoint == MINI else checkpoint
+        family, model, tokenizer = _from_pretrained(place, kind, where)
         preprocessor = cached_file(
-            checkpoint, "preprocessor_config.json", _raise_exceptions_for_missing_entries=False
+            place, "preprocessor_config.json", _raise_exceptions_for_missing_entries=False
         )
     spec = _patch_spec(family, model.config, preprocessor, max_pixels)
     return QwenVL(name=checkpoint, family=family, model=model, tokenizer=tokenizer, patch_spec=spec)
@@ -81,8 +87,8 @@ def _from_pretrained(
     except Exception as error:  # what a damaged file makes transformers raise is not documented
         raise CheckpointError(
             f"cannot load checkpoint {checkpoint!r}: no readable config.json there; allowed: a "
-            "local folder in the format of transformers, a hub id (with HF_HUB_OFFLINE=0), or "
-            f"{RANDOM}SIZE ({_first_line(error)})"
+            f"local folder in the format of transformers, a hub id (with HF_HUB_OFFLINE=0), "
+            f"{MINI}, or {RANDOM}SIZE ({_first_line(error)})"
         ) from error
     if config.model_type not in FAMILIES:
         raise CheckpointError(

@@ -12,7 +12,7 @@ import torch
 from streamvlm.vlm import load
 from training.answer import answer
 from training.architecture import build
-from training.export import export
+from training.export import begin_from, export
 from training.leg import Leg, rate_at
 from training.see import see
 from training.settings import CPU
@@ -27,6 +27,7 @@ SMALL = replace(
     scene_seconds=10,
     held_out_scenes=1,
     first_scenes=1,
+    short_steps=1,
 )
 MEBIBYTE = 2**20
 
@@ -49,6 +50,12 @@ def test_legs_go_on_where_the_last_one_ended_and_export_what_loads(tmp_path: Pat
     vlm = load(str(tmp_path / "checkpoint"), max_pixels=256 * 256)
     trained = again.model.language_model.embed_tokens.weight
     assert torch.equal(vlm._text_model.embed_tokens.weight, trained.half().float())
+
+    begin_from(tmp_path / "checkpoint", tmp_path / "next", SMALL)
+    leg, third = Leg(tmp_path / "next", SMALL, minutes=5), build(tokenizer(), seed=2)
+    assert leg.steps == {"see": SMALL.see_steps, "answer": SMALL.short_steps}
+    leg.restore("answer", {"text": third.model.language_model}, torch.optim.SGD([trained]))
+    assert torch.equal(third.model.language_model.embed_tokens.weight, trained.half().float())
 
 
 def test_a_leg_ends_in_time(tmp_path: Path) -> None:

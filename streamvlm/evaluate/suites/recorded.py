@@ -23,6 +23,9 @@ logger = logging.getLogger(__name__)
 AT_END = math.inf
 """`asked_seconds` of an item that is asked when its video is over; `cases` puts the time in."""
 
+FIRST_CLIP_SECONDS = 1.0
+"""Some annotations ask at second 0, when nobody can have seen anything: they are asked then."""
+
 NO_VIDEO = "the video is not there"
 """Why an item is skipped."""
 
@@ -112,5 +115,9 @@ def _cases(by_video: dict[Path, list[Asked]]) -> Iterator[Case]:
             items = [
                 replace(item, asked_seconds=min(item.asked_seconds, end_seconds)) for item in items
             ]
+        items = [
+            replace(item, asked_seconds=max(item.asked_seconds, FIRST_CLIP_SECONDS))
+            for item in items
+        ]
         items.sort(key=lambda item: item.asked_seconds)
         yield Case(video=RecordedVideo(video_id=asked[0].video_id, path=path), items=tuple(items))

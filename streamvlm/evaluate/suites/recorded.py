@@ -23,8 +23,9 @@ logger = logging.getLogger(__name__)
 AT_END = math.inf
 """`asked_seconds` of an item that is asked when its video is over; `cases` puts the time in."""
 
-FIRST_CLIP_SECONDS = 1.0
-"""Some annotations ask at second 0, when nobody can have seen anything: they are asked then."""
+FIRST_CLIP_SECONDS = 0.5
+"""When the first two frames have been taken. Some annotations ask at second 0, when nobody can have
+seen anything: they are asked then."""
 
 NO_VIDEO = "the video is not there"
 """Why an item is skipped."""

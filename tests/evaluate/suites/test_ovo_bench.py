@@ -32,7 +32,7 @@ def test_each_look_is_an_item_at_its_moment(tmp_path: Path) -> None:
     assert asked == {
         "Ego4D/one": [("1", 0.5, "now"), ("0", 2.0, "past")],
         "thumos/two": [("2_1", 0.5, "forward"), ("2_0", 1.5, "forward")],
-        "COIN/three": [("3_0", 0.0, "forward"), ("3_1", 2.0, "forward")],
+        "COIN/three": [("3_0", 0.5, "forward"), ("3_1", 2.0, "forward")],
         "MovieNet/four": [("4_0", 1.0, "forward")],
     }
     assert not skipped

@@ -22,6 +22,7 @@ from rich.progress import track
 
 from streamvlm.config import Config
 from streamvlm.evaluate import report, report_plots, runner
+from streamvlm.evaluate.command import FIT_VIDEOS
 from streamvlm.evaluate.items import Item, is_right
 from streamvlm.evaluate.methods import method
 from streamvlm.evaluate.suites import mini
@@ -31,8 +32,6 @@ BASELINES = ("full", "last-4-frames", "last-8-frames")
 STRATEGIES = ("uniform", "random", "dtd")
 RATIOS = (0.5, 0.25, 0.17, 0.1, 0.05)
 """Besides 1, which is the oracle."""
-FIT_VIDEOS = 4
-
 BLIND_SEEDS = mini.TEST_SEEDS[-200:]
 """Of videos that are not asked about."""
 

@@ -19,6 +19,15 @@ from training.settings import SETTINGS
 from training.tokenizer import tokenizer
 
 app = typer.Typer(add_completion=False, help=__doc__)
+
+
+def _known(size: str) -> str:
+    if size not in SETTINGS:
+        raise typer.BadParameter(f"{size!r}; allowed: {', '.join(SETTINGS)}")
+    return size
+
+
+Size = Annotated[str, typer.Option(help=f"One of {', '.join(SETTINGS)}.", callback=_known)]
 Folder = Annotated[Path, typer.Option(help="Where the run is kept between legs.")]
 
 
@@ -27,11 +36,9 @@ def run(
     folder: Folder = Path("build/mini"),
     minutes: Annotated[float, typer.Option(help="Length of one leg.")] = 9.0,
     legs: Annotated[int, typer.Option(help="How many of them.")] = 1,
-    size: Annotated[str, typer.Option(help=f"One of {', '.join(SETTINGS)}.")] = "cpu",
+    size: Size = "cpu",
 ) -> None:
     """Go on with the run in this folder, or begin one."""
-    if size not in SETTINGS:
-        raise typer.BadParameter(f"{size!r}; allowed: {', '.join(SETTINGS)}")
     settings = SETTINGS[size]
     torch.set_num_threads(os.cpu_count() or 1)
     for _ in range(legs):
@@ -47,7 +54,7 @@ def run(
 def begin(
     folder: Folder = Path("build/mini"),
     checkpoint: Annotated[Path, typer.Option()] = Path("streamvlm/vlm/mini"),
-    size: Annotated[str, typer.Option(help=f"One of {', '.join(SETTINGS)}.")] = "cpu",
+    size: Size = "cpu",
 ) -> None:
     """Begin a run with what the checkpoint in the package knows; then `run` goes on with it."""
     begin_from(checkpoint, folder, SETTINGS[size])

@@ -216,8 +216,9 @@ def measure(model: Any, held_out: list[Context], device: str) -> dict[str, float
 
 @torch.no_grad()
 def _even_out(visual: Any, settings: Settings) -> None:
-    made = iter(Scenes(visual, HELD_OUT_SEED - 4, settings))
-    seen = [next(made) for _ in range(4)]
+    """Scale the mergers so that all features have a root mean square of `_FEATURE_SIZE`."""
+    source = iter(Scenes(visual, HELD_OUT_SEED - 4, settings))
+    seen = [next(source) for _ in range(4)]
     features = torch.cat([scene.features for scene in seen])
     deepstack = torch.cat([scene.deepstack for scene in seen], dim=1)
     mergers = [visual.merger, *visual.deepstack_merger_list]

@@ -7,13 +7,13 @@ from typing import Any
 import torch
 from transformers import Qwen3VLConfig, Qwen3VLForConditionalGeneration
 
+from streamvlm.evaluate.suites.mini import PICTURE
 from streamvlm.types import GridRule
 from streamvlm.vlm.packed_attention import PACKED_ATTENTION
 from streamvlm.vlm.patch_projection import PatchProjection
 from streamvlm.vlm.patches import PatchSpec
+from streamvlm.vlm.random_weights import set_vision_tokens
 
-PICTURE = 256
-"""Pixels of a side of the pictures that it is trained on."""
 CELLS = 8
 """Visual tokens along a side."""
 HIDDEN = 256
@@ -62,11 +62,7 @@ def config(tokenizer: Any) -> Any:
         num_position_embeddings=(PICTURE // SPEC.patch_size) ** 2,
     )
     made = Qwen3VLConfig(text_config=text, vision_config=vision, tie_word_embeddings=True)
-    for name in ("image", "video"):
-        setattr(made, f"{name}_token_id", tokenizer.convert_tokens_to_ids(f"<|{name}_pad|>"))
-    for name in ("start", "end"):
-        token_id = tokenizer.convert_tokens_to_ids(f"<|vision_{name}|>")
-        setattr(made, f"vision_{name}_token_id", token_id)
+    set_vision_tokens(made, tokenizer)
     return made
 
 

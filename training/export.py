@@ -10,6 +10,7 @@ from safetensors.torch import load_file, save_file
 from transformers import Qwen3VLForConditionalGeneration
 
 from training.architecture import SPEC, build
+from training.leg import of_part
 from training.settings import Settings
 from training.tokenizer import tokenizer
 
@@ -20,9 +21,7 @@ def export(folder: Path, target: Path) -> None:
     model = build(made)
     weights = load_file(folder / "weights.safetensors")
     for name, part in (("visual", model.model.visual), ("text", model.model.language_model)):
-        start = f"{name}."
-        own = {key[len(start) :]: value for key, value in weights.items() if key.startswith(start)}
-        part.load_state_dict({key: value.float() for key, value in own.items()})
+        part.load_state_dict(of_part(weights, name))
     model.config.vision_config._attn_implementation = None
     model.config.dtype = torch.float16
     model.generation_config.eos_token_id = made.eos_token_id

@@ -63,9 +63,8 @@ class Leg:
         else:
             return
         for name, part in parts.items():
-            own = _under(weights, name)
-            if own:
-                part.load_state_dict({key: value.float() for key, value in own.items()})
+            if own := of_part(weights, name):
+                part.load_state_dict(own)
 
     def save(
         self, stage: str, parts: dict[str, nn.Module], optimiser: torch.optim.Optimizer
@@ -137,6 +136,11 @@ def _replace(path: Path, write: Callable[[Path], object]) -> None:
     beside.replace(path)
 
 
-def _under(weights: dict[str, Tensor], name: str) -> dict[str, Tensor]:
+def of_part(weights: dict[str, Tensor], name: str) -> dict[str, Tensor]:
+    """The state of one part, float32, from weights named `part.key`; empty where it has none."""
     start = f"{name}."
-    return {key[len(start) :]: value for key, value in weights.items() if key.startswith(start)}
+    return {
+        key.removeprefix(start): value.float()
+        for key, value in weights.items()
+        if key.startswith(start)
+    }

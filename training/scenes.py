@@ -12,11 +12,12 @@ from torch import Tensor
 
 from streamvlm.encode import PixelGate
 from streamvlm.encode.preprocess import preprocess
+from streamvlm.evaluate.suites.mini import PICTURE
 from streamvlm.evaluate.world.cells import cell_owners
 from streamvlm.evaluate.world.render import render
-from streamvlm.evaluate.world.script import Pace, write
+from streamvlm.evaluate.world.script import draw_pace, write
 from streamvlm.evaluate.world.truth import Look, looks
-from training.architecture import CELLS, PICTURE, SPEC
+from training.architecture import CELLS, SPEC
 
 MAX_CLIPS = 64
 """Encoded clips of a scene."""
@@ -52,12 +53,7 @@ def scenes(visual: Any, first_seed: int, device: str, longest: int = 90) -> Iter
 def encode_scene(visual: Any, seed: int, device: str, longest: int = 90) -> EncodedScene:
     """The scene of this seed: how busy it is and when it begins are drawn from it too."""
     rng = np.random.default_rng((seed, 8))
-    pace = Pace(
-        between=float(rng.uniform(1.5, 8.0)),
-        most=int(rng.integers(2, 6)),
-        return_share=float(rng.choice([0.1, 0.5])),
-        trouble_every=float(rng.choice([0.0, 60.0])),
-    )
+    pace = draw_pace(rng)
     length = int(rng.integers(8, longest))
     script = write(seed, float(length), pace)
     gate = PixelGate(threshold=0.01, cell_pixels=SPEC.rule.cell_pixels)

@@ -15,10 +15,11 @@ from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader, IterableDataset
 
 from streamvlm.encode.preprocess import preprocess
+from streamvlm.evaluate.suites.mini import PICTURE
 from streamvlm.evaluate.world.cells import LABELS, UNKNOWN, cell_labels
 from streamvlm.evaluate.world.render import render
 from streamvlm.evaluate.world.truth import look
-from training.architecture import CELLS, HIDDEN, PICTURE, SPEC
+from training.architecture import CELLS, HIDDEN, SPEC
 from training.crowd import crowds
 from training.leg import LOG_EVERY, Leg, progress_bar, rate_at
 

@@ -53,7 +53,7 @@ CPU = Settings(
     first_scenes=24,
     steps_a_scene=6,
 )
-"""About two hours on two cores."""
+"""For two cores."""
 
 GPU = Settings(
     device="cuda",

@@ -78,15 +78,15 @@ class LiveTruth:
             replace(visit, times=tuple(map(self.stream_seconds, visit.times)))
             for visit in self.script.visits
         ]
-        sufferings = [
+        troubles = [
             replace(each, start=self.stream_seconds(each.start), end=self.stream_seconds(each.end))
-            for each in self.script.sufferings
+            for each in self.script.troubles
         ]
         return replace(
             self.script,
             seconds=self.stream_seconds(self.script.seconds),
             visits=tuple(visits),
-            sufferings=tuple(sufferings),
+            troubles=tuple(troubles),
         )
 
     def script_seconds(self, stream_seconds: float) -> float:

@@ -1,7 +1,7 @@
 """The first layer of a vision tower as the matrix product that it is.
 
 transformers writes it as a convolution whose kernel is exactly one patch, so nothing slides; the
-same numbers as a matrix product are several times faster on a CPU.
+same numbers as a matrix product are faster on a CPU.
 """
 
 from __future__ import annotations

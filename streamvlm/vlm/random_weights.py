@@ -193,6 +193,15 @@ SIZES: dict[str, Any] = {
 """Name -> config, made when asked for."""
 
 
+def set_vision_tokens(config: Any, tokenizer: Any) -> None:
+    """Tell a config the ids that its tokenizer has for the special tokens around pictures."""
+    for name in ("image", "video"):
+        setattr(config, f"{name}_token_id", tokenizer.convert_tokens_to_ids(f"<|{name}_pad|>"))
+    for name in ("start", "end"):
+        token_id = tokenizer.convert_tokens_to_ids(f"<|vision_{name}|>")
+        setattr(config, f"vision_{name}_token_id", token_id)
+
+
 def build(
     size: str, model_class: Any, *, dtype: torch.dtype, device: torch.device, seed: int = 0
 ) -> Any:
@@ -203,11 +212,7 @@ def build(
     tokenizer = tiny_tokenizer()
     config.text_config.eos_token_id = tokenizer.eos_token_id
     config.text_config.bos_token_id = config.text_config.pad_token_id = tokenizer.pad_token_id
-    for name in ("image", "video"):
-        setattr(config, f"{name}_token_id", tokenizer.convert_tokens_to_ids(f"<|{name}_pad|>"))
-    for name in ("start", "end"):
-        token_id = tokenizer.convert_tokens_to_ids(f"<|vision_{name}|>")
-        setattr(config, f"vision_{name}_token_id", token_id)
+    set_vision_tokens(config, tokenizer)
     devices = [device] if device.type == "cuda" else []
     with torch.random.fork_rng(devices), torch.device(device):
         torch.manual_seed(seed)

@@ -8,7 +8,7 @@ import pytest
 from streamvlm.errors import SourceError, StreamEmptyError
 from streamvlm.evaluate.live_truth import LiveTruth, item_of
 from streamvlm.evaluate.world.questions import FAMILIES
-from streamvlm.evaluate.world.script import Pace, Script, Suffering, write
+from streamvlm.evaluate.world.script import Pace, Script, Trouble, write
 from streamvlm.evaluate.world.truth import Look, look
 from streamvlm.types import (
     AnswerStarted,
@@ -94,7 +94,7 @@ def test_what_the_camera_suffers_moves_along() -> None:
         seed=5,
         seconds=40.0,
         visits=SCRIPT.visits,
-        sufferings=(Suffering(trouble="black", start=10.0, end=12.0),),
+        troubles=(Trouble(name="black", start=10.0, end=12.0),),
     )
     black = [index for index, each in enumerate(live(troubled).looks(20)) if each.is_black]
     assert black == [7, 8]  # 10.0 to 12.0 in the script is 6.6 to 8.6 in the stream

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable
 from itertools import islice
 from math import inf, nan
+from typing import Any
 
 import numpy as np
 import pytest
@@ -56,9 +57,9 @@ def test_each_call_begins_anew() -> None:
 def test_only_what_is_taken_is_rendered(monkeypatch: pytest.MonkeyPatch) -> None:
     rendered: list[float] = []
 
-    def counting(script: object, times: list[float], **settings: object) -> object:
+    def counting(script: Any, times: list[float], **settings: Any) -> object:
         rendered.extend(times)
-        return render(script, times, **settings)  # type: ignore[arg-type]
+        return render(script, times, **settings)
 
     monkeypatch.setattr(mini, "render", counting)
     next(video(seconds=3600.0).clips(2.0, 10**6))
@@ -71,8 +72,8 @@ def test_pictures_are_at_most_as_large_as_wanted() -> None:
     assert next(video(side=96).clips(2.0, 10**6)).pixels.shape == (2, 96, 96, 3)
 
 
-def some_cases(**settings: object) -> list[Case]:
-    return list(mini.cases(mini.TEST_SEEDS[:6], seconds=32.0, **settings))  # type: ignore[arg-type]
+def some_cases(**settings: Any) -> list[Case]:
+    return list(mini.cases(mini.TEST_SEEDS[:6], seconds=32.0, **settings))
 
 
 def test_a_suite_is_the_same_every_time() -> None:
@@ -156,9 +157,9 @@ def test_seeds_of_the_training_are_refused() -> None:
         ({"questions_per_ask": 0}, "questions_per_ask = 0"),
     ],
 )
-def test_what_cannot_be_asked_is_refused_by_name(settings: dict[str, float], named: str) -> None:
+def test_what_cannot_be_asked_is_refused_by_name(settings: dict[str, Any], named: str) -> None:
     with pytest.raises(ConfigError, match=named):
-        mini.cases([SEED], **settings)  # type: ignore[arg-type]
+        mini.cases([SEED], **settings)
 
 
 def test_the_suite_is_its_first_seeds() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from streamvlm.evaluate.world.phrasings import PHRASINGS
+from streamvlm.evaluate.world.phrasings import PHRASINGS, Split
 from streamvlm.evaluate.world.things import COLORS, SHAPES, ZONES
 from training.tokenizer import tokenizer
 
@@ -38,8 +38,8 @@ def test_words_of_the_world_are_single_tokens_in_front_and_behind_a_space() -> N
 
 
 def test_held_out_phrasings_use_only_tokens_that_are_trained_on() -> None:
-    def tokens(split: str) -> set[int]:
-        texts = [way for ways in PHRASINGS[split].values() for way in ways]  # type: ignore[index]
+    def tokens(split: Split) -> set[int]:
+        texts = [way for ways in PHRASINGS[split].values() for way in ways]
         return {each for text in texts for each in tokenizer()(text).input_ids}
 
     assert tokens("test") <= tokens("train")

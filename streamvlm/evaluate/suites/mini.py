@@ -1,4 +1,4 @@
-"""The built-in suite: synthetic cameras whose truth is known, asked in words never trained on.
+"""The built-in suite: synthetic cameras whose truth is known, asked in phrasings never trained on.
 
 Needs no data. Every video is made from a seed while it is watched.
 """
@@ -20,7 +20,7 @@ from streamvlm.evaluate.live_truth import item_of
 from streamvlm.evaluate.suites.averages import Scored
 from streamvlm.evaluate.world.questions import ask
 from streamvlm.evaluate.world.render import render
-from streamvlm.evaluate.world.script import Pace, Script, write
+from streamvlm.evaluate.world.script import Script, draw_pace, write
 from streamvlm.evaluate.world.truth import looks
 from streamvlm.types import Clip, ClockSource, StreamTime
 
@@ -144,7 +144,7 @@ def _case(seed: int, seconds: float, moments: list[int], questions: int, side: i
             f"suite mini: seed {seed} is not one to test with; allowed: {TEST_SEEDS.start} to "
             f"{TEST_SEEDS.stop - 1}"
         )
-    script = write(seed, seconds, _pace(seed))
+    script = write(seed, seconds, draw_pace(np.random.default_rng((seed, 8))))
     shown = looks(script, [number * _CLIP_SECONDS for number in range(moments[-1] + 1)])
     items = tuple(
         item_of(question, f"mini-{seed}-{moment}-{number}")
@@ -160,17 +160,6 @@ def _case(seed: int, seconds: float, moments: list[int], questions: int, side: i
     )
     video = SyntheticVideo(script=script, side=side)
     return Case(video=video, items=items)
-
-
-def _pace(seed: int) -> Pace:
-    """How busy a scene is: drawn like those that mini was trained on."""
-    rng = np.random.default_rng((seed, 8))
-    return Pace(
-        between=float(rng.uniform(1.5, 8.0)),
-        most=int(rng.integers(2, 6)),
-        return_share=float(rng.choice([0.1, 0.5])),
-        trouble_every=float(rng.choice([0.0, 60.0])),
-    )
 
 
 def _at(seconds: float) -> StreamTime:

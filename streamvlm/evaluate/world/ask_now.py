@@ -71,12 +71,9 @@ def number(history: History, rng: np.random.Generator) -> Iterator[Draft]:
 
 def moving(history: History, rng: np.random.Generator) -> Iterator[Draft]:
     """A direction, or that it does not move."""
-    moving = [
-        draft
-        for draft in _of_each(history, rng, _motion)
-        if draft.answer != NOT_MOVING or rng.random() < 0.3
-    ]
-    yield from moving
+    for draft in _of_each(history, rng, _motion):
+        if draft.answer != NOT_MOVING or rng.random() < 0.3:
+            yield draft
 
 
 def count(history: History, _: np.random.Generator) -> Iterator[Draft]:

@@ -13,9 +13,9 @@ from typing import Literal
 
 import numpy as np
 
-from streamvlm.evaluate.world.things import COLORS, DIRECTIONS, KINDS, SIZES, Kind, Thing
+from streamvlm.evaluate.world.things import DIRECTIONS, KINDS, SIZES, Kind, Thing
 
-Trouble = Literal["cut", "black", "frozen"]
+TroubleName = Literal["cut", "black", "frozen"]
 """What a camera suffers: it looks elsewhere from now on, shows nothing, or repeats a picture."""
 
 
@@ -40,6 +40,16 @@ class Pace:
     """Mean time between two troubles of the camera; 0 for a camera that has none."""
 
 
+def draw_pace(rng: np.random.Generator) -> Pace:
+    """How busy a scene is: from quiet to crowded, with a sound camera or a bad one."""
+    return Pace(
+        between=float(rng.uniform(1.5, 8.0)),
+        most=int(rng.integers(2, 6)),
+        return_share=float(rng.choice([0.1, 0.5])),
+        trouble_every=float(rng.choice([0.0, 60.0])),
+    )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Visit:
     """One thing's way through the picture, from edge to edge."""
@@ -62,10 +72,10 @@ class Visit:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Suffering:
+class Trouble:
     """A trouble of the camera; a cut has no length, since what follows is the new view."""
 
-    trouble: Trouble
+    name: TroubleName
     start: float
     end: float
 
@@ -78,24 +88,24 @@ class Script:
     seconds: float
     visits: tuple[Visit, ...]
     """By the time at which they begin; a later one passes in front of an earlier one."""
-    sufferings: tuple[Suffering, ...] = field(default=())
+    troubles: tuple[Trouble, ...] = field(default=())
 
     def shown_at(self, seconds: float) -> float:
         """The moment that the picture shows, which is an earlier one while it is frozen."""
-        for suffering in self.sufferings:
-            if suffering.trouble == "frozen" and suffering.start <= seconds < suffering.end:
-                return suffering.start
+        for trouble in self.troubles:
+            if trouble.name == "frozen" and trouble.start <= seconds < trouble.end:
+                return trouble.start
         return seconds
 
     def is_black(self, seconds: float) -> bool:
         """Whether the camera shows nothing."""
         return any(
-            each.trouble == "black" and each.start <= seconds < each.end for each in self.sufferings
+            each.name == "black" and each.start <= seconds < each.end for each in self.troubles
         )
 
     def view(self, seconds: float) -> int:
         """Which way the camera looks: the number of cuts so far."""
-        return sum(each.trouble == "cut" and each.start <= seconds for each in self.sufferings)
+        return sum(each.name == "cut" and each.start <= seconds for each in self.troubles)
 
 
 def write(seed: int, seconds: float, pace: Pace = Pace()) -> Script:
@@ -104,7 +114,7 @@ def write(seed: int, seconds: float, pace: Pace = Pace()) -> Script:
         seed=seed,
         seconds=seconds,
         visits=tuple(takewhile(lambda each: each.times[0] < seconds, visits(seed, pace))),
-        sufferings=tuple(takewhile(lambda each: each.start < seconds, sufferings(seed, pace))),
+        troubles=tuple(takewhile(lambda each: each.start < seconds, troubles(seed, pace))),
     )
 
 
@@ -126,7 +136,7 @@ def visits(seed: int, pace: Pace) -> Iterator[Visit]:
             now = max(each.times[-1] for each in in_view) + float(rng.uniform(*pace.quiet))
 
 
-def sufferings(seed: int, pace: Pace) -> Iterator[Suffering]:
+def troubles(seed: int, pace: Pace) -> Iterator[Trouble]:
     """Troubles without end, one after the other."""
     if not pace.trouble_every:
         return
@@ -134,9 +144,9 @@ def sufferings(seed: int, pace: Pace) -> Iterator[Suffering]:
     now = 0.0
     while True:
         now += 5.0 + float(rng.exponential(pace.trouble_every))
-        trouble: Trouble = ("cut", "black", "frozen")[rng.integers(3)]
-        end = now + (0.0 if trouble == "cut" else float(rng.uniform(2.0, 6.0)))
-        yield Suffering(trouble=trouble, start=now, end=end)
+        name: TroubleName = ("cut", "black", "frozen")[rng.integers(3)]
+        end = now + (0.0 if name == "cut" else float(rng.uniform(2.0, 6.0)))
+        yield Trouble(name=name, start=now, end=end)
         now = end
 
 
@@ -155,7 +165,6 @@ def draw_thing(rng: np.random.Generator, kind: Kind) -> Thing:
     plate = ""
     if size == "large" and rng.random() < 0.6:
         plate = str(rng.integers(10, 100) if rng.random() < 0.5 else rng.integers(100, 1000))
-    assert kind.color in COLORS
     return Thing(kind=kind, size=size, radius=float(rng.uniform(*SIZES[size])), plate=plate)
 
 

@@ -8,7 +8,7 @@ import torch
 
 from streamvlm.evaluate.world.cells import LABELS, UNKNOWN, cell_labels, cell_owners
 from streamvlm.evaluate.world.render import render
-from streamvlm.evaluate.world.script import Pace, Script, Suffering, Visit, write
+from streamvlm.evaluate.world.script import Pace, Script, Trouble, Visit, write
 from streamvlm.evaluate.world.things import COLORS, DIRECTIONS, Kind, Thing
 from streamvlm.evaluate.world.truth import look
 
@@ -19,12 +19,12 @@ def thing(color: str = "red", shape: str = "square", plate: str = "") -> Thing:
     return Thing(kind=Kind(color, shape), size="large", radius=0.12, plate=plate)
 
 
-def still(*things: tuple[Thing, float, float], sufferings: tuple[Suffering, ...] = ()) -> Script:
+def still(*things: tuple[Thing, float, float], troubles: tuple[Trouble, ...] = ()) -> Script:
     """Things that stay where they are for ten seconds."""
     visits = tuple(
         Visit(thing=each, times=(0.0, 10.0), points=((x, y), (x, y))) for each, x, y in things
     )
-    return Script(seed=1, seconds=10.0, visits=visits, sufferings=sufferings)
+    return Script(seed=1, seconds=10.0, visits=visits, troubles=troubles)
 
 
 def test_a_seed_is_a_script() -> None:
@@ -35,7 +35,7 @@ def test_a_seed_is_a_script() -> None:
 def test_a_longer_script_begins_with_the_shorter_one() -> None:
     short, long = write(3, 60.0), write(3, 600.0)
     assert long.visits[: len(short.visits)] == short.visits
-    assert long.sufferings[: len(short.sufferings)] == short.sufferings
+    assert long.troubles[: len(short.troubles)] == short.troubles
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -120,8 +120,8 @@ def test_a_look_is_taken_with_its_last_frame() -> None:
 
 
 def test_a_black_camera_shows_nothing_and_the_truth_says_so() -> None:
-    black = Suffering(trouble="black", start=2.0, end=4.0)
-    script = still((thing(), 0.5, 0.5), sufferings=(black,))
+    black = Trouble(name="black", start=2.0, end=4.0)
+    script = still((thing(), 0.5, 0.5), troubles=(black,))
     assert render(script, [3.0]).float().mean() < 20
     assert look(script, 3.0).is_black
     assert not look(script, 3.0).is_clear
@@ -129,9 +129,9 @@ def test_a_black_camera_shows_nothing_and_the_truth_says_so() -> None:
 
 
 def test_a_frozen_camera_repeats_its_picture_to_the_bit() -> None:
-    frozen = Suffering(trouble="frozen", start=2.0, end=8.0)
+    frozen = Trouble(name="frozen", start=2.0, end=8.0)
     moving = Visit(thing=thing(), times=(0.0, 9.0), points=((0.2, 0.5), (0.8, 0.5)))
-    script = Script(seed=2, seconds=9.0, visits=(moving,), sufferings=(frozen,))
+    script = Script(seed=2, seconds=9.0, visits=(moving,), troubles=(frozen,))
     pictures = render(script, [2.0, 5.0, 8.5], height=64, width=64)
     assert torch.equal(pictures[0], pictures[1])
     assert not torch.equal(pictures[1], pictures[2])
@@ -139,8 +139,8 @@ def test_a_frozen_camera_repeats_its_picture_to_the_bit() -> None:
 
 
 def test_a_cut_changes_the_background() -> None:
-    cut = Suffering(trouble="cut", start=2.0, end=2.0)
-    before, after = render(still(sufferings=(cut,)), [1.0, 3.0]).float()
+    cut = Trouble(name="cut", start=2.0, end=2.0)
+    before, after = render(still(troubles=(cut,)), [1.0, 3.0]).float()
     assert (before - after).abs().mean() > 10
 
 

@@ -23,14 +23,19 @@ from training.batch import Batch, answer_states, marks
 from training.contexts import Range, draw
 from training.leg import LOG_EVERY, Leg, progress_bar, rate_at
 from training.naming import name_what_is_seen
+from training.pointing import arrival_pointing_loss, pointing_loss
 from training.scenes import EncodedScene, scenes
 from training.settings import Settings
-from training.writing import COMINGS, NO_LABEL, ORDINALS, Context
+from training.writing import COMINGS, NO_LABEL, ORDINALS, TIME_DIGITS, Context
 
 FIRST_SEED = 1_000_000
 HELD_OUT_SEED = 800_000_000
 _MEASURE_EVERY = 500
 _DENSE_WEIGHT = 0.3
+_POINTING_WEIGHT = 0.3
+_DIGIT_NAMES = tuple(
+    f"{time}_{digit}" for time in ("clip", "arrival") for digit in range(TIME_DIGITS)
+)
 _FEATURE_SIZE = 0.3
 """Root mean square that features begin with: near that of words, so that what the first layers add
 to a visual token is not lost beside it."""
@@ -50,21 +55,21 @@ class Scenes(IterableDataset[EncodedScene]):
 class TimeHeads(nn.Module):
     """Linear readers of the visual tokens half-way; of no use after training."""
 
-    SIZES = (ORDINALS, 2, COMINGS)
-    NAMES = ("which_arrival", "arrived_now", "which_coming")
+    SIZES = (ORDINALS, 2, COMINGS, *[10] * 2 * TIME_DIGITS)
+    NAMES = ("which_arrival", "arrived_now", "which_coming", *_DIGIT_NAMES)
 
     def __init__(self) -> None:
         super().__init__()
         self.reader = nn.Linear(HIDDEN, sum(self.SIZES))
 
     def loss(self, states: Tensor, dense: Tensor) -> tuple[Tensor, dict[str, float]]:
-        """The loss and the accuracy of each label; `states` [V, D], `dense` int64 [V, 3]."""
+        """The loss and the accuracy of each label; `states` [V, D], `dense` int64 [V, labels]."""
         total, accuracies = states.new_zeros(()), {}
-        known = dense[:, 0] != NO_LABEL
-        for index, rows in enumerate(self.reader(states[known]).split(self.SIZES, dim=-1)):
-            target = dense[known, index]
-            total = total + cross_entropy(rows, target, reduction="sum") / max(1, len(target))
-            accuracies[self.NAMES[index]] = float((rows.argmax(-1) == target).float().mean())
+        for index, rows in enumerate(self.reader(states).split(self.SIZES, dim=-1)):
+            known = dense[:, index] != NO_LABEL
+            read, target = rows[known], dense[known, index]
+            total = total + cross_entropy(read, target, reduction="sum") / max(1, len(target))
+            accuracies[self.NAMES[index]] = float((read.argmax(-1) == target).float().mean())
         return total, accuracies
 
 
@@ -127,6 +132,7 @@ def answer(leg: Leg, model: Any) -> None:
     is_cpu = settings.device == "cpu"
     made = iter(DataLoader(source, batch_size=None, num_workers=1) if is_cpu else source)
     pool = Pool(made, settings, step)
+    since = 0 if optimiser.state else step
     leg.begin("answer")
     with progress_bar("answer") as bar:
         task = bar.add_task("answer", total=settings.answer_steps, loss=0.0)
@@ -137,7 +143,9 @@ def answer(leg: Leg, model: Any) -> None:
             span, rows = _range_at(step, settings)
             batch = Batch(pool.contexts(rows, span), settings.device)
             for group in optimiser.param_groups:
-                group["lr"] = rate_at(step, settings.answer_steps, settings.answer_rate)
+                group["lr"] = rate_at(
+                    step, settings.answer_steps, settings.answer_rate, since=since
+                )
             loss = _step(leg, model, heads, batch, half_way, optimiser)
             leg.steps["answer"] += 1
             bar.update(task, completed=step + 1, loss=loss)
@@ -159,26 +167,34 @@ def _step(
 ) -> float:
     device = leg.settings.device
     half_way.clear()
-    with torch.autocast(device, torch.bfloat16, enabled=device != "cpu"):
-        states = answer_states(model, batch)
+    with torch.autocast(device, torch.bfloat16, enabled=_is_bfloat16_fast(device)):
+        states, attended = answer_states(model, batch)
     logits = model.lm_head(states.float())
     answer_loss = cross_entropy(logits, batch.targets[batch.is_target])
     dense_loss, accuracies = heads.loss(half_way[0][batch.is_visual].float(), batch.dense)
+    pointed_loss, share = pointing_loss(attended, batch)
+    arrival_loss, arrival_share = arrival_pointing_loss(attended, batch)
     optimiser.zero_grad()
-    (answer_loss + _DENSE_WEIGHT * dense_loss).backward()
+    pointing = _POINTING_WEIGHT * (pointed_loss + arrival_loss)
+    (answer_loss + _DENSE_WEIGHT * dense_loss + pointing).backward()
     nn.utils.clip_grad_norm_(optimiser.param_groups[0]["params"], 1.0)
     optimiser.step()
     leg.note({"loss": float(answer_loss.detach()), **accuracies})
+    leg.note({"pointing": share, "pointing_at_arrivals": arrival_share})
     for question, is_right in marks(logits.detach(), batch):
         leg.note({question.family: float(is_right), f"[{question.group}]": float(is_right)})
     return float(answer_loss.detach())
+
+
+def _is_bfloat16_fast(device: str) -> bool:
+    return device != "cpu" or torch.cpu._is_avx512_bf16_supported()
 
 
 def _range_at(step: int, settings: Settings) -> tuple[Range, int]:
     """What contexts a step has, and how many.
 
     First a clip or two with hardly any background: that questions can be looked up is found out
-    there. Then short ones, and long ones, as long as the service's, in the second half.
+    there. Then short ones, and at every second step long ones, most of them with nothing left out.
     """
     rows, questions = settings.answer_rows, settings.questions
     if step < settings.short_steps // 2:
@@ -187,9 +203,10 @@ def _range_at(step: int, settings: Settings) -> tuple[Range, int]:
     if step < settings.short_steps:
         clips = 2 + 10 * step // settings.short_steps
         return Range(max_clips=clips, max_tokens=300, questions=questions // 2), 2 * rows
-    if step % 4 == 3 and step > settings.answer_steps // 2:
-        return Range(max_tokens=2800, whole_share=0.6, questions=questions), max(1, rows // 4)
-    return Range(max_tokens=(300, 500, 900)[step % 3], questions=questions), rows
+    if step % 2:
+        span = Range(max_tokens=4800, whole_share=0.6, thinned_share=0.3, questions=2 * questions)
+        return span, max(1, rows // 4)
+    return Range(max_tokens=900 if step % 4 else 500, questions=questions), rows
 
 
 def _held_out(visual: Any, settings: Settings) -> list[Context]:
@@ -207,7 +224,8 @@ def measure(model: Any, held_out: list[Context], device: str) -> dict[str, float
     tallies: dict[str, list[bool]] = defaultdict(list)
     for first in range(0, len(held_out), 4):
         batch = Batch(held_out[first : first + 4], device)
-        logits = model.lm_head(answer_states(model, batch))
+        states, _ = answer_states(model, batch)
+        logits = model.lm_head(states)
         for question, is_right in marks(logits, batch):
             tallies[question.family].append(is_right)
             tallies[f"[{question.group}]"].append(is_right)

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from training.settings import Settings
 
 LOG_EVERY = 100
+_WARM_UP = 200
 SAVE_SECONDS = 240.0
 
 
@@ -123,10 +124,12 @@ def progress_bar(stage: str) -> Progress:
     )
 
 
-def rate_at(step: int, steps: int, highest: float, warm_up: int = 200) -> float:
-    """The learning rate: up in `warm_up` steps, level, and down in the last two fifths."""
+def rate_at(step: int, steps: int, highest: float, *, since: int = 0) -> float:
+    """The learning rate: up in the first steps `since` the optimiser knew nothing, level, and down
+    in the last two fifths of all.
+    """
     down = max(0.02, min(1.0, (1 - step / steps) / 0.4))
-    return highest * min(1.0, (step + 1) / warm_up) * down
+    return highest * min(1.0, (step - since + 1) / _WARM_UP) * down
 
 
 def _replace(path: Path, write: Callable[[Path], object]) -> None:

@@ -18,12 +18,15 @@ from streamvlm.evaluate.world.questions import TruthQuestion
 from streamvlm.evaluate.world.truth import Look
 from streamvlm.vlm.positions import place_by_order, text_positions
 from training.architecture import CELLS
+from training.evidence import evidence
 from training.scenes import EncodedScene
 from training.tokenizer import tokenizer
 
 NO_LABEL = -100
 ORDINALS, COMINGS = 16, 6
 """Classes of two dense labels: which arrival of the context a thing is, which of its kind."""
+TIME_DIGITS = 4
+"""Digits of a clip's time that a dense label each tells, from whole seconds up."""
 
 _TURN_START = "<|im_start|>user\n"
 _TURN_END = "<|im_end|>\n<|im_start|>assistant\n"
@@ -52,11 +55,22 @@ class Context:
     deepstack: Tensor
     """float16 [Z, V, D]."""
     dense: Tensor
-    """int64 [V, 3]: which arrival it is, whether it arrived in this clip, which of its kind."""
+    """int64 [V, 3 + 2 * TIME_DIGITS]: which arrival it is, whether it arrived in this clip, which
+    of its kind, the digits of the clip's time and of its arrival's; NO_LABEL where there is none.
+    """
+    visits: Tensor
+    """int64 [V]: which thing it shows, or -1."""
     questions: tuple[TruthQuestion, ...]
+    evidence: Tensor
+    """bool [questions, HOPS, V]: the visual tokens that show what each question is about."""
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    @property
+    def num_shared(self) -> int:
+        """How many tokens all questions see."""
+        return int((self.part == 0).sum())
 
 
 @dataclass(slots=True)
@@ -110,6 +124,11 @@ def write(
         _write_question(row, question, base, cursor, number)
     shown = [(clip, rows) for clip, rows in kept.items() if len(rows)]
     ids = torch.tensor(row.ids)
+    visits = [visit for clip, rows in shown for visit in scene.owners[clip][rows].tolist()]
+    told = {clip: base + scene.looks[scene.encoded[clip]].seconds for clip, _ in shown}
+    times = [told[clip] for clip, rows in shown for _ in rows]
+    arrived = [told[firsts[visit]] if visit >= 0 else None for visit in visits]
+    arrivals = _arrival_labels(scene, shown, firsts, looks)
     return Context(
         ids=ids.clamp_min(0),
         positions=torch.cat(row.positions),
@@ -118,8 +137,10 @@ def write(
         is_visual=ids == _VISUAL,
         features=torch.cat([scene.features[clip][rows] for clip, rows in shown]),
         deepstack=torch.cat([scene.deepstack[:, clip][:, rows] for clip, rows in shown], dim=1),
-        dense=_dense_labels(scene, shown, firsts, looks),
+        dense=torch.cat([arrivals, _digits(times), _digits(arrived)], dim=1),
+        visits=torch.tensor(visits),
         questions=tuple(questions),
+        evidence=evidence(scene, shown, looks, questions),
     )
 
 
@@ -154,13 +175,23 @@ def _later(question: TruthQuestion, base: float) -> tuple[str, str]:
     return question.text, question.answer
 
 
-def _dense_labels(
+def _digits(times: Sequence[float | None]) -> Tensor:
+    """int64 [V, TIME_DIGITS]."""
+    rows = []
+    for seconds in times:
+        whole = "" if seconds is None else str(int(round(seconds, 1)))[::-1]
+        digits = [int(each) for each in whole[:TIME_DIGITS]]
+        rows.append(digits + [NO_LABEL] * (TIME_DIGITS - len(digits)))
+    return torch.tensor(rows)
+
+
+def _arrival_labels(
     scene: EncodedScene,
     shown: Sequence[tuple[int, Tensor]],
     firsts: Mapping[int, int],
     looks: Sequence[Look],
 ) -> Tensor:
-    """int64 [V, 3], see `Context.dense`."""
+    """int64 [V, 3], the first of `Context.dense`."""
     kinds = {s.visit: s.thing.kind for look in looks for s in look.present}  # by first look
     labels: dict[int, tuple[int, int]] = {}
     seen: dict[object, int] = {}

@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from functools import cache
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from torch.nn.functional import scaled_dot_product_attention
 
 from streamvlm.types import ClockSource, Interval, StreamTime, VisualTokens
 from streamvlm.vlm.inputs import join
@@ -19,8 +21,9 @@ from training.architecture import CELLS, SPEC, build
 from training.batch import Batch, answer_states, marks
 from training.contexts import Range, draw
 from training.scenes import EncodedScene, encode_scene
+from training.shared_attention import shared_attention
 from training.tokenizer import tokenizer
-from training.writing import Context
+from training.writing import NO_LABEL, TIME_DIGITS, Context
 
 FULL = Range(is_full=True, questions=6, max_clips=5)
 
@@ -111,9 +114,10 @@ def test_questions_of_one_context_do_not_see_each_other() -> None:
         targets=written.targets[only_last],
         is_visual=written.is_visual[only_last],
         questions=written.questions[-1:],
+        evidence=written.evidence[-1:],
     )
-    together = answer_states(untrained(), Batch([written], "cpu"))
-    apart = answer_states(untrained(), Batch([alone], "cpu"))
+    together, _ = answer_states(untrained(), Batch([written], "cpu"))
+    apart, _ = answer_states(untrained(), Batch([alone], "cpu"))
     torch.testing.assert_close(together[-len(apart) :], apart, atol=1e-5, rtol=1e-4)
 
 
@@ -121,9 +125,45 @@ def test_questions_of_one_context_do_not_see_each_other() -> None:
 def test_padding_changes_nothing() -> None:
     short, long = context(replace(FULL, max_clips=2)), context(FULL)
     assert len(short) < len(long)
-    both = answer_states(untrained(), Batch([short, long], "cpu"))
-    alone = answer_states(untrained(), Batch([short], "cpu"))
+    both, _ = answer_states(untrained(), Batch([short, long], "cpu"))
+    alone, _ = answer_states(untrained(), Batch([short], "cpu"))
     torch.testing.assert_close(both[: len(alone)], alone, atol=1e-5, rtol=1e-4)
+
+
+def test_attention_of_a_batch_is_that_of_one_mask_over_all_of_it() -> None:
+    batch = Batch([context(replace(FULL, max_clips=2)), context(FULL)], "cpu")
+    size, shared = batch.ids.shape[1], batch.num_shared
+    causal = torch.ones(size, size, dtype=torch.bool).tril()
+    whole = torch.cat([causal[None, None, :shared].expand(2, -1, -1, -1), batch.mask], dim=2)
+    torch.manual_seed(0)
+    query = torch.randn(2, 4, size, 8)
+    key, value = torch.randn(2, 2, 2, size, 8)
+    layer = SimpleNamespace(layer_idx=0)
+    attended, _ = shared_attention(layer, query, key, value, batch.mask, attended={})
+    repeated = (each.repeat_interleave(2, dim=1) for each in (key, value))
+    expected = scaled_dot_product_attention(query, *repeated, attn_mask=whole)
+    torch.testing.assert_close(attended.transpose(1, 2), expected)
+
+
+def test_a_visual_token_is_told_when_its_clip_was_and_when_its_thing_arrived() -> None:
+    written = context(replace(FULL, questions=1))
+    told = [float(each) for each in re.findall(r"<(\d+\.\d) seconds>", _text_of(written))]
+    arrived = dict[int, float]()
+    for token, (label, visit) in enumerate(
+        zip(written.dense, written.visits.tolist(), strict=True)
+    ):
+        seconds = told[token // CELLS**2]
+        _, own, its_arrival = label.split([3, TIME_DIGITS, TIME_DIGITS])
+        assert _number(own) == int(seconds)
+        if visit >= 0:
+            assert _number(its_arrival) == int(arrived.setdefault(visit, seconds))
+        else:
+            assert (its_arrival == NO_LABEL).all()
+    assert arrived
+
+
+def _number(digits: torch.Tensor) -> int:
+    return sum(int(digit) * 10**place for place, digit in enumerate(digits) if digit != NO_LABEL)
 
 
 def test_an_answer_is_right_only_where_every_token_is() -> None:

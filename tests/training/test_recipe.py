@@ -75,7 +75,12 @@ def test_the_log_is_json_lines(tmp_path: Path) -> None:
 
 
 def test_the_learning_rate_rises_stays_and_falls() -> None:
-    rates = [rate_at(step, 1000, 1.0, warm_up=100) for step in range(1001)]
-    assert rates[0] == 0.01
-    assert set(rates[100:600]) == {1.0}
+    rates = [rate_at(step, 1000, 1.0) for step in range(1001)]
+    assert rates[0] == 0.005
+    assert set(rates[200:600]) == {1.0}
     assert rates[-1] == pytest.approx(0.02)
+
+
+def test_the_learning_rate_rises_again_where_the_optimiser_begins_anew() -> None:
+    assert rate_at(500, 10_000, 1.0, since=500) == 0.005
+    assert rate_at(700, 10_000, 1.0, since=500) == 1.0

@@ -53,23 +53,33 @@ class Scenes(IterableDataset[EncodedScene]):
 
 
 class TimeHeads(nn.Module):
-    """Linear readers of the visual tokens half-way; of no use after training."""
+    """Linear readers of the visual tokens, of no use after training: behind the first layer they
+    tell their clip's time, half-way all of `Context.dense`.
+    """
 
     SIZES = (ORDINALS, 2, COMINGS, *[10] * 2 * TIME_DIGITS)
     NAMES = ("which_arrival", "arrived_now", "which_coming", *_DIGIT_NAMES)
+    EARLY = slice(3, 3 + TIME_DIGITS)
 
     def __init__(self) -> None:
         super().__init__()
         self.reader = nn.Linear(HIDDEN, sum(self.SIZES))
+        self.early = nn.Linear(HIDDEN, sum(self.SIZES[self.EARLY]))
 
-    def loss(self, states: Tensor, dense: Tensor) -> tuple[Tensor, dict[str, float]]:
-        """The loss and the accuracy of each label; `states` [V, D], `dense` int64 [V, labels]."""
-        total, accuracies = states.new_zeros(()), {}
-        for index, rows in enumerate(self.reader(states).split(self.SIZES, dim=-1)):
-            known = dense[:, index] != NO_LABEL
-            read, target = rows[known], dense[known, index]
-            total = total + cross_entropy(read, target, reduction="sum") / max(1, len(target))
-            accuracies[self.NAMES[index]] = float((read.argmax(-1) == target).float().mean())
+    def loss(self, first: Tensor, middle: Tensor, dense: Tensor) -> tuple[Tensor, dict[str, float]]:
+        """The loss and the accuracy of each label; `first`, `middle` [V, D] are the states behind
+        the first layer and half-way, `dense` int64 [V, labels].
+        """
+        early = self.early(first).split(self.SIZES[self.EARLY], dim=-1)
+        read = [*self.reader(middle).split(self.SIZES, dim=-1), *early]
+        labels = torch.cat([dense, dense[:, self.EARLY]], dim=1)
+        names = [*self.NAMES, *(f"early_{name}" for name in self.NAMES[self.EARLY])]
+        total, accuracies = middle.new_zeros(()), {}
+        for name, rows, target in zip(names, read, labels.T, strict=True):
+            known = target != NO_LABEL
+            rows, target = rows[known], target[known]
+            total = total + cross_entropy(rows, target, reduction="sum") / max(1, len(target))
+            accuracies[name] = float((rows.argmax(-1) == target).float().mean())
         return total, accuracies
 
 
@@ -124,9 +134,9 @@ def answer(leg: Leg, model: Any) -> None:
     if not step:
         _even_out(visual, settings)
         name_what_is_seen(model, settings)
-    half_way: list[Tensor] = []
-    middle = text.layers[len(text.layers) // 2 - 1]
-    middle.register_forward_hook(lambda _module, _inputs, output: half_way.append(output))
+    on_the_way: list[Tensor] = []
+    for layer in (text.layers[0], text.layers[len(text.layers) // 2 - 1]):
+        layer.register_forward_hook(lambda _module, _inputs, output: on_the_way.append(output))
     held_out = _held_out(visual, settings)
     source = Scenes(visual, FIRST_SEED + step * 10, settings)
     is_cpu = settings.device == "cpu"
@@ -146,7 +156,7 @@ def answer(leg: Leg, model: Any) -> None:
                 group["lr"] = rate_at(
                     step, settings.answer_steps, settings.answer_rate, since=since
                 )
-            loss = _step(leg, model, heads, batch, half_way, optimiser)
+            loss = _step(leg, model, heads, batch, on_the_way, optimiser)
             leg.steps["answer"] += 1
             bar.update(task, completed=step + 1, loss=loss)
             if leg.steps["answer"] % LOG_EVERY == 0:
@@ -162,16 +172,17 @@ def _step(
     model: Any,
     heads: TimeHeads,
     batch: Batch,
-    half_way: list[Tensor],
+    on_the_way: list[Tensor],
     optimiser: torch.optim.Optimizer,
 ) -> float:
     device = leg.settings.device
-    half_way.clear()
+    on_the_way.clear()
     with torch.autocast(device, torch.bfloat16, enabled=_is_bfloat16_fast(device)):
         states, attended = answer_states(model, batch)
     logits = model.lm_head(states.float())
     answer_loss = cross_entropy(logits, batch.targets[batch.is_target])
-    dense_loss, accuracies = heads.loss(half_way[0][batch.is_visual].float(), batch.dense)
+    first, middle = (each[batch.is_visual].float() for each in on_the_way)
+    dense_loss, accuracies = heads.loss(first, middle, batch.dense)
     pointed_loss, share = pointing_loss(attended, batch)
     arrival_loss, arrival_share = arrival_pointing_loss(attended, batch)
     optimiser.zero_grad()

@@ -83,6 +83,19 @@ class RespondConfig(Section):
     prefill holds up every stream."""
 
 
+class WatchConfig(Section):
+    """Standing questions to alerts."""
+
+    max_rules: Positive = 64
+    """Rules at a time; one more is refused."""
+    look_seconds: PositiveSeconds = 1.0
+    """A rule looks at a stream at most this often, in stream time."""
+    heartbeat_seconds: PositiveSeconds = 30.0
+    """... and at least this often, also where nothing new is shown."""
+    lost_seconds: PositiveSeconds = 10.0
+    """A camera that shows nothing for this long ends the alerts about it as expired."""
+
+
 class VLMConfig(Section):
     """The model."""
 
@@ -115,6 +128,7 @@ class Config(Section):
     """`name` of a strategy and its settings; checked by `reduce.build_reducer`."""
     remember: RememberConfig = RememberConfig()
     respond: RespondConfig = RespondConfig()
+    watch: WatchConfig = WatchConfig()
     vlm: VLMConfig = VLMConfig()
     engine: EngineConfig = EngineConfig()
 

@@ -17,6 +17,7 @@ from streamvlm.beginning import Beginning
 from streamvlm.config import Config
 from streamvlm.encode import Encoder
 from streamvlm.errors import ConfigError, EngineStoppedError
+from streamvlm.looks import AlertListener, LookTable
 from streamvlm.pipeline import ENGINE_FAILED
 from streamvlm.questions import Listener, QuestionQueue
 from streamvlm.reduce import build_reducer
@@ -38,7 +39,7 @@ MAX_TEXT_TOKENS_PER_CLIP = 32
 class StreamEngine:
     """Watches streams and answers questions about them on one device."""
 
-    def __init__(self, vlm: VLM, config: Config) -> None:
+    def __init__(self, vlm: VLM, config: Config, on_alert: AlertListener = lambda _: None) -> None:
         """Raises ConfigError where a segment cannot fit into a stream's memory."""
         self.vlm, self._config = vlm, config
         self._beginning = Beginning(vlm, config)
@@ -51,12 +52,15 @@ class StreamEngine:
             self._begin_answer,
         )
         self._streams = StreamTable(config.engine.max_streams)
+        self.rules = LookTable(config.watch, on_alert)
+        """Standing questions; any thread may add and remove them."""
         self._answer_steps = self._turn = 0
+        self._has_looked = False
         self._has_work = threading.Event()
         self._is_stopping = False
 
     @classmethod
-    def from_config(cls, config: Config) -> StreamEngine:
+    def from_config(cls, config: Config, on_alert: AlertListener = lambda _: None) -> StreamEngine:
         """Load the model and build everything that the config names.
 
         Raises ConfigError, CheckpointError.
@@ -68,7 +72,7 @@ class StreamEngine:
             device=config.vlm.device,
             max_pixels=config.encode.max_pixels,
         )
-        return cls(vlm, config)
+        return cls(vlm, config, on_alert)
 
     def _check_budget(self) -> None:
         rule, remember = self.vlm.patch_spec.rule, self._config.remember
@@ -157,13 +161,18 @@ class StreamEngine:
         """Do the most urgent piece of work; False when there is none.
 
         A question's next token comes before the oldest clips, but at most MAX_ANSWER_STEPS times in
-        a row while clips wait.
+        a row while clips wait; looks of standing questions and clips take turns.
         """
         if self._answer_steps < MAX_ANSWER_STEPS and self._questions.advance():
             self._answer_steps += 1
             return True
         self._answer_steps = 0
-        return self._watch(self._streams.all()) or len(self._questions) > 0
+        streams = self._streams.all()
+        if self._has_looked and self._watch(streams):
+            self._has_looked = False
+            return True
+        self._has_looked = self.rules.advance(streams)
+        return self._has_looked or self._watch(streams) or len(self._questions) > 0
 
     def run(self) -> None:
         """Step until `stop`; on the thread that owns the model.

@@ -5,9 +5,12 @@
     |   |-- ConfigError                a setting
     |   |-- QuestionError              a question
     |   |-- FrameError                 a pushed frame
+    |   |-- RuleError                  an alert rule
     |   `-- SuiteFormatError           a local copy of a benchmark
     |-- StreamNotFoundError
     |-- StreamExistsError
+    |-- RuleNotFoundError
+    |-- RuleExistsError
     |-- StreamEmptyError             nothing was seen yet, so nothing can be asked
     |-- CapacityError                a limit is reached: streams, questions, bytes; try again later
     |-- EngineStoppedError           the engine is not running
@@ -61,6 +64,12 @@ class FrameError(InvalidInputError):
     reason = "INVALID_FRAME"
 
 
+class RuleError(InvalidInputError):
+    """An alert rule has no text, or settings that contradict each other."""
+
+    reason = "INVALID_RULE"
+
+
 class SuiteFormatError(InvalidInputError):
     """The local copy of a benchmark is not as it was published, or lacks a file."""
 
@@ -77,6 +86,18 @@ class StreamExistsError(StreamVLMError):
     """A stream with this id is there already."""
 
     reason = "STREAM_EXISTS"
+
+
+class RuleNotFoundError(StreamVLMError):
+    """No alert rule has this id."""
+
+    reason = "RULE_NOT_FOUND"
+
+
+class RuleExistsError(StreamVLMError):
+    """An alert rule with this id is there already."""
+
+    reason = "RULE_EXISTS"
 
 
 class StreamEmptyError(StreamVLMError):

@@ -2,12 +2,13 @@
 
 clip -> gate -> [encode] -> fresh window -> reduce -> open segment -> memory        `admit`, `feed`
 question -> probe -> recall -> prompt -> answer                                     `ask`
+standing question -> fresh window -> how much likelier yes is than no               `look`
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
@@ -18,7 +19,7 @@ from streamvlm.evidence import Recent
 from streamvlm.gaps import GapLog
 from streamvlm.reduce import Reducer, ReductionContext, Reference, advance_reference
 from streamvlm.remember import KVMemory
-from streamvlm.respond import Answering, assemble
+from streamvlm.respond import Answering, Prompt, assemble, look
 from streamvlm.types import (
     Clip,
     Gap,
@@ -192,16 +193,7 @@ class StreamPipeline:
         self._check_length(question.text)
         recall = self._recall(question.text)
         recent, cursor = self._lay_out_recent()
-        prompt = assemble(
-            self._vlm,
-            question.text,
-            sinks=self.memory.sinks,
-            recall=recall,
-            recent=[clip for piece in recent for clip in piece.clips],
-            cursor=cursor,
-            policy=self._policy,
-            max_span=self._max_span,
-        )
+        prompt = self._assemble(question.text, recall, recent, cursor)
         return Answering(
             self._vlm,
             question,
@@ -209,6 +201,34 @@ class StreamPipeline:
             evidence=[*evidence.of_recall(recall), *evidence.of_recent(recent)],
             gaps=[*self._gaps.newest(), *([blind] if blind else [])],
             asked_at=asked_at,
+        )
+
+    def look(self, condition: str) -> float:
+        """How much likelier "yes" is than "no" as the answer to a question about now, in nats; from
+        the fresh window alone (the open segment where there is none). Changes nothing.
+
+        Raises StreamEmptyError, QuestionError as `ask`.
+        """
+        recent, cursor = self._lay_out_recent()
+        if not recent:
+            raise StreamEmptyError("the stream shows nothing that could be looked at")
+        self._check_length(condition)
+        nothing = Recall(blocks=(), scores=())
+        fresh = recent[-len(self._fresh) :] if self._fresh else recent
+        return look(self._vlm, self._assemble(condition, nothing, fresh, cursor))
+
+    def _assemble(
+        self, text: str, recall: Recall, recent: Sequence[Recent], cursor: Cursor
+    ) -> Prompt:
+        return assemble(
+            self._vlm,
+            text,
+            sinks=self.memory.sinks,
+            recall=recall,
+            recent=[clip for piece in recent for clip in piece.clips],
+            cursor=cursor,
+            policy=self._policy,
+            max_span=self._max_span,
         )
 
     def _check_length(self, text: str) -> None:

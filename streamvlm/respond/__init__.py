@@ -3,6 +3,7 @@ evidence.
 """
 
 from streamvlm.respond.answer import Answering
+from streamvlm.respond.look import look
 from streamvlm.respond.prompt import Prompt, assemble
 
-__all__ = ["Answering", "Prompt", "assemble"]
+__all__ = ["Answering", "Prompt", "assemble", "look"]

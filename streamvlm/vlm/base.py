@@ -136,6 +136,10 @@ class VLM(Protocol):
         """
         ...
 
+    def token_ids(self, text: str) -> list[int]:
+        """Tokenize; what looks like a special token in it is plain text."""
+        ...
+
     def text_of(self, token_ids: Sequence[int]) -> str:
         """Detokenize; special tokens are left out."""
         ...

@@ -155,6 +155,13 @@ class QwenVL:
         """See `VLM.lay_out_question`."""
         return self.layout.question(text, position)
 
+    def token_ids(self, text: str) -> list[int]:
+        """See `VLM.token_ids`."""
+        ids: list[int] = self._tokenizer(
+            text, add_special_tokens=False, split_special_tokens=True
+        ).input_ids
+        return ids
+
     def text_of(self, token_ids: Sequence[int]) -> str:
         """See `VLM.text_of`."""
         text: str = self._tokenizer.decode(list(token_ids), skip_special_tokens=True)

@@ -1,0 +1,167 @@
+"""Which rule looks at which stream, and when: seldom while nothing happens, soon when it may.
+
+A look is due when something new was shown since the last one, when the last ones do not agree yet,
+or at a heartbeat, but never more often than `look_seconds` of stream time.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from streamvlm.config import WatchConfig
+from streamvlm.errors import CapacityError, RuleExistsError, RuleNotFoundError
+from streamvlm.streams import WatchedStream
+from streamvlm.types import StreamTime
+from streamvlm.vlm.base import DEVICE_LOST
+from streamvlm.watch import Alert, AlertRule, Watch
+
+log = logging.getLogger(__name__)
+
+AlertListener = Callable[[Alert], None]
+"""Called on the engine's thread with each revision of an alert; must not block."""
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class _Standing:
+    """One rule on one stream; belongs to the engine's thread."""
+
+    stream: WatchedStream
+    watch: Watch
+    looked_seconds: float = float("-inf")
+    clips_encoded: int = -1
+    """Of the stream at the last look."""
+    is_lost: bool = False
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class _Armed:
+    rule: AlertRule
+    by_stream: dict[str, _Standing] = field(default_factory=dict)
+
+
+class LookTable:
+    """At most `max_rules` rules. `advance` belongs to the engine's thread, the rest to any."""
+
+    def __init__(self, config: WatchConfig, listener: AlertListener) -> None:
+        self._config, self._listener = config, listener
+        self._lock = threading.Lock()
+        self._armed: dict[str, _Armed] = {}
+        self.num_looks = 0
+        """Since the start."""
+
+    def add(self, rule: AlertRule) -> None:
+        """Arm a rule. Raises RuleExistsError, CapacityError."""
+        with self._lock:
+            if rule.rule_id in self._armed:
+                raise RuleExistsError(f"rule {rule.rule_id!r} exists already")
+            if len(self._armed) >= self._config.max_rules:
+                raise CapacityError(
+                    f"{len(self._armed)} rules are armed, watch.max_rules allows no more"
+                )
+            self._armed[rule.rule_id] = _Armed(rule=rule)
+
+    def get(self, rule_id: str) -> AlertRule:
+        """The rule with this id. Raises RuleNotFoundError."""
+        with self._lock:
+            armed = self._armed.get(rule_id)
+        if armed is None:
+            raise RuleNotFoundError(f"no rule {rule_id!r}")
+        return armed.rule
+
+    def all(self) -> list[AlertRule]:
+        """Those of now, by id."""
+        with self._lock:
+            return [self._armed[rule_id].rule for rule_id in sorted(self._armed)]
+
+    def remove(self, rule_id: str) -> None:
+        """Disarm a rule; what it was firing about is not told any more.
+
+        Raises RuleNotFoundError.
+        """
+        with self._lock:
+            if self._armed.pop(rule_id, None) is None:
+                raise RuleNotFoundError(f"no rule {rule_id!r}")
+
+    def delivered(self, alert: Alert, pts_seconds: float) -> None:
+        """An alert reached somebody at this stream time: its cooldown begins."""
+        with self._lock:
+            armed = self._armed.get(alert.rule_id)
+        standing = armed.by_stream.get(alert.stream_id) if armed else None
+        if standing:
+            standing.watch.delivered(pts_seconds)
+
+    def advance(self, streams: Sequence[WatchedStream]) -> bool:
+        """Take the look that has been due for longest; False where none is due."""
+        standings = [each for armed in self._snapshot() for each in self._standings(armed, streams)]
+        for standing in standings:
+            self._check_camera(standing)
+        due = [each for each in standings if self._is_due(each)]
+        if not due:
+            return False
+        self._look(min(due, key=lambda each: each.looked_seconds))
+        return True
+
+    def _snapshot(self) -> list[_Armed]:
+        with self._lock:
+            return list(self._armed.values())
+
+    def _standings(self, armed: _Armed, streams: Sequence[WatchedStream]) -> list[_Standing]:
+        """The rule's streams as they are now; one that came again under its id begins anew."""
+        watched = [stream for stream in streams if armed.rule.watches(stream.stream_id)]
+        known = armed.by_stream
+        armed.by_stream = {
+            stream.stream_id: known[stream.stream_id]
+            if stream.stream_id in known and known[stream.stream_id].stream is stream
+            else _Standing(stream=stream, watch=Watch(armed.rule, stream.stream_id))
+            for stream in watched
+        }
+        return list(armed.by_stream.values())
+
+    def _check_camera(self, standing: _Standing) -> None:
+        """What held when a camera went may hold or not: nobody can tell."""
+        blind = standing.stream.feed.status().blind
+        if blind is None or blind.interval.duration_seconds < self._config.lost_seconds:
+            standing.is_lost = False
+        elif not standing.is_lost:
+            standing.is_lost = True
+            self._tell(standing.watch.lose(blind.interval.end))
+
+    def _is_due(self, standing: _Standing) -> bool:
+        now = _shown_until(standing.stream)
+        if now is None or standing.is_lost:
+            return False
+        waited = now.pts_seconds - standing.looked_seconds
+        if waited < self._config.look_seconds:
+            return False
+        has_news = standing.stream.memory.clips_encoded != standing.clips_encoded
+        is_open = not standing.watch.is_settled
+        return has_news or is_open or waited >= self._config.heartbeat_seconds
+
+    def _look(self, standing: _Standing) -> None:
+        stream, now = standing.stream, _shown_until(standing.stream)
+        assert now is not None
+        standing.looked_seconds = now.pts_seconds
+        standing.clips_encoded = stream.memory.clips_encoded
+        self.num_looks += 1
+        try:
+            self._tell(standing.watch.look(now, stream.pipeline.look(standing.watch.rule.text)))
+        except DEVICE_LOST:
+            raise
+        except Exception:
+            log.exception("stream %s: rule %s", stream.stream_id, standing.watch.rule.rule_id)
+
+    def _tell(self, alert: Alert | None) -> None:
+        if alert is None:
+            return
+        try:
+            self._listener(alert)
+        except Exception:
+            log.exception("stream %s: alert %s was not told", alert.stream_id, alert.alert_id)
+
+
+def _shown_until(stream: WatchedStream) -> StreamTime | None:
+    remembered = stream.memory.remembered
+    return remembered.end if remembered else None

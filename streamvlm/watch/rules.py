@@ -1,0 +1,109 @@
+"""What a user wants to be told about: a standing question and when its answer counts."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from datetime import UTC, datetime, time, tzinfo
+from enum import StrEnum
+
+from streamvlm.errors import RuleError
+
+MAX_TEXT_LENGTH = 1000
+MAX_LOOKS = 20
+"""Longest memory of a rule, in looks."""
+MAX_SECONDS = 86_400.0
+"""Of a minimum duration and a cooldown."""
+
+
+class Severity(StrEnum):
+    """How bad it is, as the user sees it."""
+
+    INFO = "info"
+    WARNING = "warning"
+    CRITICAL = "critical"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Schedule:
+    """When a rule is armed, in the camera's local time: on these weekdays from `start` until `end`.
+
+    Where `end` is not later than `start` it is on the next day, so 22:00 to 06:00 is a night.
+    """
+
+    weekdays: frozenset[int]
+    """0 is Monday; the day on which the stretch starts."""
+    start: time
+    end: time
+    timezone: tzinfo
+
+    def __post_init__(self) -> None:
+        if not self.weekdays:
+            raise RuleError("a schedule needs at least one weekday, 0 (Monday) to 6 (Sunday)")
+        if wrong := sorted(day for day in self.weekdays if not 0 <= day <= 6):
+            raise RuleError(f"weekdays are 0 (Monday) to 6 (Sunday), got {wrong}")
+
+    def is_armed(self, utc_seconds: float) -> bool:
+        """Whether the rule counts at this moment."""
+        local = datetime.fromtimestamp(utc_seconds, UTC).astimezone(self.timezone)
+        now, today = local.time(), local.weekday()
+        if self.start < self.end:
+            return today in self.weekdays and self.start <= now < self.end
+        return (today in self.weekdays and now >= self.start) or (
+            (today - 1) % 7 in self.weekdays and now < self.end
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlertRule:
+    """A condition in plain words, and how sure one must be of it for how long.
+
+    A look's score says how much likelier "yes" is than "no", in nats, seen from what is usual on
+    the stream. Raises RuleError.
+    """
+
+    rule_id: str
+    text: str
+    """A question that can be answered with yes or no."""
+    stream_ids: frozenset[str] = frozenset()
+    """Streams that it is asked about; empty for all."""
+    enter_threshold: float = 2.0
+    """A look from this score on speaks for the condition."""
+    leave_threshold: float = 0.0
+    """A look below this score speaks against it; below `enter_threshold`."""
+    needed_looks: int = 2
+    """Of the newest `considered_looks`, how many must agree to begin or to end it."""
+    considered_looks: int = 3
+    min_duration_seconds: float = 0.0
+    """How long the condition must hold before it is told."""
+    cooldown_seconds: float = 60.0
+    """After an alert was delivered, how long no other of this rule and stream is."""
+    severity: Severity = Severity.WARNING
+    schedule: Schedule | None = None
+    """None for always."""
+
+    def __post_init__(self) -> None:
+        if not self.text.strip():
+            raise RuleError("a rule needs a text: a question that can be answered with yes or no")
+        if len(self.text) > MAX_TEXT_LENGTH:
+            raise RuleError(
+                f"the text of a rule has at most {MAX_TEXT_LENGTH} characters, got {len(self.text)}"
+            )
+        thresholds = self.leave_threshold, self.enter_threshold
+        if not all(map(math.isfinite, thresholds)) or thresholds[0] >= thresholds[1]:
+            raise RuleError(
+                f"leave_threshold must be below enter_threshold, both finite, got {thresholds[0]} "
+                f"and {thresholds[1]}"
+            )
+        if not 1 <= self.needed_looks <= self.considered_looks <= MAX_LOOKS:
+            raise RuleError(
+                f"1 <= needed_looks <= considered_looks <= {MAX_LOOKS} must hold, got "
+                f"{self.needed_looks} and {self.considered_looks}"
+            )
+        for name in ("min_duration_seconds", "cooldown_seconds"):
+            if not 0 <= (seconds := getattr(self, name)) <= MAX_SECONDS:
+                raise RuleError(f"{name} must be in 0..{MAX_SECONDS:.0f}, got {seconds}")
+
+    def watches(self, stream_id: str) -> bool:
+        """Whether it is asked about this stream."""
+        return not self.stream_ids or stream_id in self.stream_ids

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
 
+from services.event_log import EventLog
+from streamvlm.alerts import Alert
 from streamvlm.config import Config
 from streamvlm.engine import StreamEngine
 from streamvlm.errors import EngineStoppedError
@@ -14,7 +16,7 @@ class EngineHost:
     """Gives handlers the engine while there is one. `start` and `stop` once each."""
 
     def __init__(self, config: Config) -> None:
-        self.config = config
+        self.config, self.alerts = config, EventLog()
         self._engine: StreamEngine | None = None
         self._running: asyncio.Future[None] | None = None
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="engine")
@@ -35,7 +37,13 @@ class EngineHost:
     async def start(self) -> None:
         """Load the model and let the engine run. Raises CheckpointError, ConfigError."""
         loop = asyncio.get_running_loop()
-        engine = await loop.run_in_executor(self._thread, StreamEngine.from_config, self.config)
+
+        def keep(alert: Alert) -> None:
+            asyncio.run_coroutine_threadsafe(self.alerts.add(alert), loop)
+
+        engine = await loop.run_in_executor(
+            self._thread, StreamEngine.from_config, self.config, keep
+        )
         self._running = loop.run_in_executor(self._thread, engine.run)
         self._engine = engine
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from contextvars import ContextVar
 
-from streamvlm.errors import InvalidInputError
+from streamvlm.errors import InvalidInputError, RuleError
 
 STREAM_ID = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 MAX_REQUEST_ID_CHARACTERS = 128
@@ -21,6 +21,13 @@ def checked_stream_id(text: str) -> str:
         raise InvalidInputError(
             f"{shown(text)!r} cannot be a stream id; allowed: {STREAM_ID.pattern}"
         )
+    return text
+
+
+def checked_rule_id(text: str) -> str:
+    """The text. Raises RuleError."""
+    if not STREAM_ID.fullmatch(text):
+        raise RuleError(f"{shown(text)!r} cannot be a rule id; allowed: {STREAM_ID.pattern}")
     return text
 
 

@@ -17,15 +17,24 @@ from grpc_health.v1.health import aio as health
 from grpc_reflection.v1alpha import reflection
 
 from services.calls import OpenCalls
+from services.events import EventServicer
 from services.failures import FailureMapper
 from services.host import EngineHost
 from services.query import QueryServicer
+from services.rules import RuleServicer
 from services.streams import StreamServicer
 from services.threads import Threads
 from streamvlm.config import Config
 from streamvlm.errors import AddressInUseError, ConfigError, StreamVLMError
-from streamvlm.wire.v1 import query_service_pb2, stream_service_pb2
+from streamvlm.wire.v1 import (
+    event_service_pb2,
+    query_service_pb2,
+    rule_service_pb2,
+    stream_service_pb2,
+)
+from streamvlm.wire.v1.event_service_pb2_grpc import add_EventServiceServicer_to_server
 from streamvlm.wire.v1.query_service_pb2_grpc import add_QueryServiceServicer_to_server
+from streamvlm.wire.v1.rule_service_pb2_grpc import add_RuleServiceServicer_to_server
 from streamvlm.wire.v1.stream_service_pb2_grpc import add_StreamServiceServicer_to_server
 
 logger = logging.getLogger(__name__)
@@ -43,6 +52,8 @@ MAX_CALLS = 256
 SERVICES = (
     stream_service_pb2.DESCRIPTOR.services_by_name["StreamService"].full_name,
     query_service_pb2.DESCRIPTOR.services_by_name["QueryService"].full_name,
+    rule_service_pb2.DESCRIPTOR.services_by_name["RuleService"].full_name,
+    event_service_pb2.DESCRIPTOR.services_by_name["EventService"].full_name,
 )
 
 _LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
@@ -100,8 +111,21 @@ async def running(
 ) -> AsyncIterator[tuple[str, EngineHost]]:
     """The service while it runs: the address it listens on, with the real port, and its engine."""
     host, threads, calls = EngineHost(config), Threads(), OpenCalls(MAX_CALLS)
-    streams, health_servicer = StreamServicer(host, threads), health.HealthServicer()
-    server = _build(calls, streams, QueryServicer(host), health_servicer)
+    streams, rules = StreamServicer(host, threads), RuleServicer(host)
+    health_servicer = health.HealthServicer()
+    server = grpc.aio.server(
+        interceptors=[FailureMapper(), calls],
+        options=_OPTIONS,
+        # Behind our own limit, which says more and lets probes of health through.
+        maximum_concurrent_rpcs=2 * MAX_CALLS,
+    )
+    add_StreamServiceServicer_to_server(streams, server)
+    add_QueryServiceServicer_to_server(QueryServicer(host), server)
+    add_RuleServiceServicer_to_server(rules, server)
+    add_EventServiceServicer_to_server(EventServicer(host), server)
+    health_pb2_grpc.add_HealthServicer_to_server(health_servicer, server)
+    names = (*SERVICES, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name)
+    reflection.enable_server_reflection((*names, reflection.SERVICE_NAME), server)
     bound = _bind(server, address)
     await _announce(health_servicer, health_pb2.HealthCheckResponse.NOT_SERVING)
     await server.start()
@@ -115,32 +139,12 @@ async def running(
         # No call begins from here on, and only answers have the time of grace.
         stopping = asyncio.create_task(server.stop(grace_seconds + LAST_WORDS_SECONDS))
         calls.end_all_but_answers()
-        await asyncio.gather(streams.close(), calls.wait_for_answers(grace_seconds))
+        await asyncio.gather(streams.close(), rules.close(), calls.wait_for_answers(grace_seconds))
         await host.stop()
         await calls.wait_for_answers(LAST_WORDS_SECONDS)
         await server.stop(None)
         await stopping
         await asyncio.to_thread(threads.close)
-
-
-def _build(
-    calls: OpenCalls,
-    streams: StreamServicer,
-    questions: QueryServicer,
-    health_servicer: health.HealthServicer,
-) -> grpc.aio.Server:
-    server = grpc.aio.server(
-        interceptors=[FailureMapper(), calls],
-        options=_OPTIONS,
-        # Behind our own limit, which says more and lets probes of health through.
-        maximum_concurrent_rpcs=2 * MAX_CALLS,
-    )
-    add_StreamServiceServicer_to_server(streams, server)
-    add_QueryServiceServicer_to_server(questions, server)
-    health_pb2_grpc.add_HealthServicer_to_server(health_servicer, server)
-    names = (*SERVICES, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name)
-    reflection.enable_server_reflection((*names, reflection.SERVICE_NAME), server)
-    return server
 
 
 async def _announce(

@@ -11,6 +11,7 @@ import grpc
 
 from services.host import EngineHost
 from services.ids import checked_stream_id
+from services.pages import page
 from services.requests import RequestMemory
 from services.threads import Threads
 from streamvlm.capture import Feed, PushFeed, SourceAddress, open_feed
@@ -22,7 +23,6 @@ from streamvlm.wire.v1.stream_service_pb2_grpc import StreamServiceServicer
 
 WINDOW_FRAMES = 8
 """Pushed frames on their way: enough to hide a round trip, few enough to be fresh."""
-DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE = 100, 1000
 
 _UnaryContext = grpc.aio.ServicerContext[object, object]
 _PushContext = grpc.aio.ServicerContext[pb.PushFramesRequest, pb.PushFramesResponse]
@@ -88,19 +88,15 @@ class StreamServicer(StreamServiceServicer):
     async def ListStreams(
         self, request: pb.ListStreamsRequest, context: _UnaryContext
     ) -> pb.ListStreamsResponse:
-        """A page of all streams; its token is the last id of the page before."""
-        if request.page_size < 0:
-            raise InvalidInputError(f"page_size = {request.page_size}; allowed: 0 and above")
-        most = min(request.page_size or DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE)
-        statuses = [
-            status
-            for status in self._host.engine.list_streams()
-            if status.stream_id > request.page_token
-        ]
-        page = statuses[:most]
+        """A page of all streams."""
+        streams, next_page_token = page(
+            self._host.engine.list_streams(),
+            lambda status: status.stream_id,
+            request.page_size,
+            request.page_token,
+        )
         return pb.ListStreamsResponse(
-            streams=map(stream_to_proto, page),
-            next_page_token=page[-1].stream_id if len(statuses) > most else "",
+            streams=map(stream_to_proto, streams), next_page_token=next_page_token
         )
 
     async def DeleteStream(

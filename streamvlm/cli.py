@@ -5,23 +5,21 @@ With STREAMVLM_DEBUG=1 a bug of ours shows its traceback.
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any, Literal, NoReturn
+from typing import Annotated, Literal, NoReturn
 
 import typer
-from pydantic import ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
 from rich.console import Console
 
 from streamvlm import config, show
-from streamvlm.client import DEFAULT_ADDRESS, Client
+from streamvlm.alert_commands import alerts, rules, unwatch, watch
+from streamvlm.cli_options import Address, AsJson, Timeout, client_at, environment, print_json
 from streamvlm.doctor import examine
-from streamvlm.errors import ConfigError, StreamVLMError
+from streamvlm.errors import StreamVLMError
 from streamvlm.evaluate.command import evaluate
 from streamvlm.types import AnswerFinished, AnswerStarted, AnswerToken, Sampling
 
@@ -34,46 +32,9 @@ app = typer.Typer(
 _out, _err = Console(), Console(stderr=True)
 
 
-class Environment(BaseSettings):
-    """What the environment may set: STREAMVLM_ADDRESS, STREAMVLM_LOG_FORMAT."""
-
-    model_config = SettingsConfigDict(env_prefix="STREAMVLM_", frozen=True)
-
-    address: str = DEFAULT_ADDRESS
-    log_format: Literal["text", "json"] = "text"
-
-
-def _environment() -> Environment:
-    try:
-        return Environment()
-    except ValidationError as error:
-        first = error.errors()[0]
-        name = f"STREAMVLM_{first['loc'][0]}".upper()
-        raise ConfigError(f"{name}={first['input']!r}: {first['msg']}") from error
-
-
-Address = Annotated[
-    str | None,
-    typer.Option(
-        metavar="HOST:PORT",
-        help=f"Where the service is; else STREAMVLM_ADDRESS, else {DEFAULT_ADDRESS}.",
-    ),
-]
-AsJson = Annotated[bool, typer.Option("--json", help="JSON on one line, for scripts.")]
-Timeout = Annotated[
-    float, typer.Option("--timeout", min=0.1, max=86_400.0, help="Seconds to wait at most.")
-]
 _SCHEME = re.compile(r"\s*([A-Za-z][A-Za-z0-9+.-]+://|push:|synthetic:|file:)", re.IGNORECASE)
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The stream's name.")]
-
-
-def _client(address: str | None, timeout_seconds: float = 30.0) -> Client:
-    return Client(address or _environment().address, timeout_seconds=timeout_seconds)
-
-
-def _print_json(value: Any) -> None:
-    typer.echo(json.dumps(value))
 
 
 @app.command()
@@ -90,7 +51,7 @@ def serve(
     ] = None,
 ) -> None:
     """Run the service until Ctrl-C or SIGTERM."""
-    environment = _environment()
+    defaults = environment()
     settings = config.load(config_path) if config_path else config.Config()
     # Before torch is loaded: OpenMP threads that spin are several times slower on a busy machine,
     # and a hub must not be called unless somebody wants it.
@@ -99,10 +60,10 @@ def serve(
     # Late: the other commands must not wait for torch.
     from services import logs, server
 
-    logs.configure(log_format or environment.log_format)
+    logs.configure(log_format or defaults.log_format)
     server.serve(
         settings,
-        address or environment.address,
+        address or defaults.address,
         on_ready=lambda bound: typer.echo(
             f"streamvlm is ready on {bound}, model {settings.vlm.checkpoint}"
         ),
@@ -127,10 +88,10 @@ def add(
 ) -> None:
     """Watch a camera or a file from now on."""
     source = _absolute(source)
-    with _client(address, timeout_seconds) as client, _err.status("opening the source"):
+    with client_at(address, timeout_seconds) as client, _err.status("opening the source"):
         status = client.create_stream(name, source, allow_offline=offline_ok)
     if as_json:
-        _print_json(asdict(status))
+        print_json(asdict(status))
     else:
         _out.print(show.line(f"{status.stream_id}: watching {status.source}"))
 
@@ -166,7 +127,7 @@ def ask(
     """Ask a stream a question: the answer, what it was given from, what it cost."""
     sampling = Sampling(max_new_tokens=max_new_tokens, temperature=temperature, seed=seed)
     started, finished = None, None
-    with _client(address, timeout_seconds) as client:
+    with client_at(address, timeout_seconds) as client:
         for event in client.ask(name, question, sampling):
             if isinstance(event, AnswerStarted):
                 started = event
@@ -177,7 +138,7 @@ def ask(
     if started is None or finished is None:
         raise StreamVLMError("the service ended the answer before its end")
     if as_json:
-        _print_json({**asdict(started), **asdict(finished)})
+        print_json({**asdict(started), **asdict(finished)})
         return
     typer.echo("\n")
     _out.print(show.evidence(started))
@@ -193,11 +154,11 @@ def streams(
     as_json: AsJson = False,
 ) -> None:
     """List the streams, or show one."""
-    with _client(address) as client:
+    with client_at(address) as client:
         found = [client.get_stream(name)] if name else client.list_streams()
     if as_json:
         values = [asdict(status) for status in found]
-        _print_json(values[0] if name else values)
+        print_json(values[0] if name else values)
     elif name:
         _out.print(show.stream(found[0]))
     elif found:
@@ -209,7 +170,7 @@ def streams(
 @app.command()
 def remove(name: Name, address: Address = None) -> None:
     """Stop watching a stream, and forget all that was seen."""
-    with _client(address) as client:
+    with client_at(address) as client:
         client.delete_stream(name)
     _out.print(show.line(f"{name}: removed"))
 
@@ -224,15 +185,17 @@ def doctor(
 ) -> None:
     """Check whether this machine is fit; the exit status is 1 where it is not."""
     with _err.status("examining"):
-        checks = list(examine(config_path, address or _environment().address))
+        checks = list(examine(config_path, address or environment().address))
     if as_json:
-        _print_json([asdict(check) for check in checks])
+        print_json([asdict(check) for check in checks])
     else:
         _out.print(show.checks(checks))
     if any(check.is_required and not check.is_ok for check in checks):
         raise typer.Exit(1)
 
 
+for command in (watch, rules, unwatch, alerts):
+    app.command()(command)
 app.command(name="eval")(evaluate)
 
 

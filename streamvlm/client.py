@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from types import TracebackType
@@ -12,31 +11,37 @@ from typing import Self
 import grpc
 from grpc_status import rpc_status
 
+from streamvlm.alerts import AlertRule
 from streamvlm.errors import (
     DeadlineExceededError,
-    FrameError,
     InvalidInputError,
     ServiceUnreachableError,
     StreamVLMError,
 )
+from streamvlm.sending import MAX_MESSAGE_BYTES, Sending
 from streamvlm.types import Question, Sampling, StreamStatus
+from streamvlm.wire.alerts import GivenAlert, given_from_proto
 from streamvlm.wire.answers import GivenEvent, event_from_proto, question_to_proto
 from streamvlm.wire.failures import error_from_proto
-from streamvlm.wire.frames import PushAck, PushedFrame, ack_from_proto, frame_to_proto
+from streamvlm.wire.frames import PushAck, PushedFrame, ack_from_proto
+from streamvlm.wire.rules import rule_from_proto, rule_to_proto
 from streamvlm.wire.status import stream_from_proto
+from streamvlm.wire.v1 import event_service_pb2 as event_pb
+from streamvlm.wire.v1 import rule_service_pb2 as rule_pb
 from streamvlm.wire.v1 import stream_service_pb2 as pb
+from streamvlm.wire.v1.event_service_pb2_grpc import EventServiceStub
 from streamvlm.wire.v1.query_service_pb2_grpc import QueryServiceStub
+from streamvlm.wire.v1.rule_service_pb2_grpc import RuleServiceStub
 from streamvlm.wire.v1.stream_service_pb2_grpc import StreamServiceStub
 
-__all__ = ["DEFAULT_ADDRESS", "Client", "GivenEvent", "PushAck", "PushedFrame"]
+__all__ = ["DEFAULT_ADDRESS", "Client", "GivenAlert", "GivenEvent", "PushAck", "PushedFrame"]
 
 DEFAULT_ADDRESS = "127.0.0.1:50051"
 
 _ADDRESS = re.compile(r"[^\s:/]+:\d{1,5}|\[[0-9a-fA-F:]+\]:\d{1,5}")
-_MAX_MESSAGE_BYTES = 16 * 2**20
 _OPTIONS = (
-    ("grpc.max_send_message_length", _MAX_MESSAGE_BYTES),
-    ("grpc.max_receive_message_length", _MAX_MESSAGE_BYTES),
+    ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
     ("grpc.keepalive_time_ms", 30_000),
     ("grpc.keepalive_timeout_ms", 10_000),
     ("grpc.keepalive_permit_without_calls", 1),
@@ -62,6 +67,8 @@ class Client:
         self._channel = grpc.insecure_channel(address, options=_OPTIONS)
         self._streams = StreamServiceStub(self._channel)
         self._questions = QueryServiceStub(self._channel)
+        self._rules = RuleServiceStub(self._channel)
+        self._events = EventServiceStub(self._channel)
         self._is_closed = False
 
     def __enter__(self) -> Self:
@@ -139,6 +146,58 @@ class Client:
             finally:
                 call.cancel()
 
+    def create_rule(self, rule: AlertRule, *, request_id: str = "") -> AlertRule:
+        """Arm a standing question."""
+        with self._errors():
+            request = rule_pb.CreateRuleRequest(rule=rule_to_proto(rule), request_id=request_id)
+            response = self._rules.CreateRule(request, timeout=self._timeout_seconds)
+            return rule_from_proto(response.rule)
+
+    def get_rule(self, rule_id: str) -> AlertRule:
+        """One rule."""
+        with self._errors():
+            request = rule_pb.GetRuleRequest(rule_id=rule_id)
+            response = self._rules.GetRule(request, timeout=self._timeout_seconds)
+            return rule_from_proto(response.rule)
+
+    def list_rules(self) -> list[AlertRule]:
+        """All rules, by id."""
+        rules: list[AlertRule] = []
+        request = rule_pb.ListRulesRequest()
+        while True:
+            with self._errors():
+                response = self._rules.ListRules(request, timeout=self._timeout_seconds)
+            rules += map(rule_from_proto, response.rules)
+            if not response.next_page_token:
+                return rules
+            request.page_token = response.next_page_token
+
+    def delete_rule(self, rule_id: str, *, request_id: str = "") -> None:
+        """Disarm a rule; what it was firing about is not told any more."""
+        with self._errors():
+            request = rule_pb.DeleteRuleRequest(rule_id=rule_id, request_id=request_id)
+            self._rules.DeleteRule(request, timeout=self._timeout_seconds)
+
+    def subscribe(
+        self, *, resume_token: str = "", stream_ids: Iterable[str] = ()
+    ) -> Iterator[GivenAlert]:
+        """Alerts as they come, from behind the token or from now on, until the service stops.
+
+        Closing the iterator, or leaving it to be collected, ends the subscription. After an error
+        go on with the token of the newest alert.
+        """
+        with self._errors():
+            request = event_pb.SubscribeRequest(
+                resume_token=resume_token, stream_ids=list(stream_ids)
+            )
+            call = self._events.Subscribe(request)
+            try:
+                for response in call:
+                    if (given := given_from_proto(response)) is not None:
+                        yield given
+            finally:
+                call.cancel()
+
     def push_frames(self, stream_id: str, frames: Iterable[PushedFrame]) -> Iterator[PushAck]:
         """Give a push stream its frames; one acknowledgement for each, in their order.
 
@@ -147,7 +206,7 @@ class Client:
         raises is raised here, after the acknowledgements; FrameError for a frame beyond 16 MiB.
         """
         with self._errors():
-            sending = _Sending(stream_id, frames)
+            sending = Sending(stream_id, frames)
             call = self._streams.PushFrames(sending.requests())
             try:
                 for response in call:
@@ -190,56 +249,3 @@ class Client:
                 f"the service on {self._address} did not finish within {self._timeout_seconds:g} s"
             )
         return StreamVLMError(f"{self._address}: {code.name}: {details}")
-
-
-class _Sending:
-    """One call's frames on their way; shared by the thread that sends and the one that receives."""
-
-    def __init__(self, stream_id: str, frames: Iterable[PushedFrame]) -> None:
-        self.failure: Exception | None = None
-        """What the producer of the frames raised."""
-        self._opening = pb.PushFramesRequest(open=pb.PushFramesOpen(stream_id=stream_id))
-        self._frames = iter(frames)
-        self._has_changed = threading.Condition()
-        self._allowed = 0
-        self._is_closed = False
-
-    def allow(self, num_frames: int) -> None:
-        """The service has room for this many more."""
-        with self._has_changed:
-            self._allowed += num_frames
-            self._has_changed.notify_all()
-
-    def close(self) -> None:
-        """The call is over: nothing more is sent."""
-        with self._has_changed:
-            self._is_closed = True
-            self._has_changed.notify_all()
-
-    def requests(self) -> Iterator[pb.PushFramesRequest]:
-        """The messages of the call, each when there is room for it."""
-        yield self._opening
-        while self._wait_for_room() and (request := self._next()):
-            yield request
-
-    def _wait_for_room(self) -> bool:
-        with self._has_changed:
-            self._has_changed.wait_for(lambda: self._allowed or self._is_closed)
-            self._allowed -= 1
-            return not self._is_closed
-
-    def _next(self) -> pb.PushFramesRequest | None:
-        try:
-            frame = next(self._frames, None)
-            if frame is None:
-                return None
-            request = pb.PushFramesRequest(frame=frame_to_proto(frame))
-            if request.ByteSize() > _MAX_MESSAGE_BYTES:
-                raise FrameError(
-                    f"a frame of {len(frame.image)} bytes; at most 16 MiB can be pushed at once"
-                )
-            return request
-        except Exception as error:
-            # On the thread of gRPC, which would tell the caller nothing but "exception iterating".
-            self.failure = error
-            return None

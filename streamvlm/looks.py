@@ -11,12 +11,13 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from streamvlm.alerts import Alert, AlertRule
 from streamvlm.config import WatchConfig
 from streamvlm.errors import CapacityError, RuleExistsError, RuleNotFoundError
 from streamvlm.streams import WatchedStream
 from streamvlm.types import StreamTime
 from streamvlm.vlm.base import DEVICE_LOST
-from streamvlm.watch import Alert, AlertRule, Watch
+from streamvlm.watch import Watch
 
 log = logging.getLogger(__name__)
 
@@ -85,13 +86,13 @@ class LookTable:
             if self._armed.pop(rule_id, None) is None:
                 raise RuleNotFoundError(f"no rule {rule_id!r}")
 
-    def delivered(self, alert: Alert, pts_seconds: float) -> None:
-        """An alert reached somebody at this stream time: its cooldown begins."""
+    def delivered(self, alert: Alert) -> None:
+        """An alert reached somebody just now: its cooldown begins."""
         with self._lock:
             armed = self._armed.get(alert.rule_id)
         standing = armed.by_stream.get(alert.stream_id) if armed else None
-        if standing:
-            standing.watch.delivered(pts_seconds)
+        if standing and (now := _shown_until(standing.stream)):
+            standing.watch.delivered(now.pts_seconds)
 
     def advance(self, streams: Sequence[WatchedStream]) -> bool:
         """Take the look that has been due for longest; False where none is due."""

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
+from typing import Any
 
 from rich.table import Table
 from rich.text import Text
 
+from streamvlm.alerts import AlertRule, AlertState
 from streamvlm.doctor import Check
 from streamvlm.types import (
     AnswerStarted,
@@ -18,6 +21,7 @@ from streamvlm.types import (
     StreamTime,
     Usage,
 )
+from streamvlm.wire.alerts import GivenAlert
 
 _GOOD_STATES = ("live", "ended")
 _MEBI = 2**20
@@ -183,3 +187,58 @@ def _mebibytes(num_bytes: int) -> str:
 
 def _share(part: int, whole: int) -> str:
     return f"{part} of {whole} ({part / whole:.0%})" if whole else "0"
+
+
+def rules(armed: Iterable[AlertRule]) -> Table:
+    """One row a rule."""
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for name in (
+        "RULE",
+        "ASKS",
+        "STREAMS",
+        "THRESHOLDS",
+        "LOOKS",
+        "LASTING",
+        "COOLDOWN",
+        "SEVERITY",
+    ):
+        table.add_column(name, overflow="fold")
+    for rule in armed:
+        table.add_row(
+            line(rule.rule_id),
+            line(rule.text),
+            line(", ".join(sorted(rule.stream_ids)) or "all"),
+            f"{rule.enter_threshold:g} / {rule.leave_threshold:g}",
+            f"{rule.needed_looks} of {rule.considered_looks}",
+            f"{rule.min_duration_seconds:g} s",
+            f"{rule.cooldown_seconds:g} s",
+            rule.severity,
+        )
+    return table
+
+
+def plain_rule(rule: AlertRule) -> dict[str, Any]:
+    """A rule as plain values, for JSON."""
+    values = asdict(replace(rule, schedule=None))
+    schedule = rule.schedule and {
+        "weekdays": sorted(rule.schedule.weekdays),
+        "start": f"{rule.schedule.start:%H:%M}",
+        "end": f"{rule.schedule.end:%H:%M}",
+        "timezone": str(rule.schedule.timezone),
+    }
+    return {**values, "stream_ids": sorted(rule.stream_ids), "schedule": schedule}
+
+
+def alert(given: GivenAlert) -> Text:
+    """One line of what a subscriber is told."""
+    told = given.alert
+    if told is None:
+        return Text(f"missed {given.num_skipped or 'some'} alerts", style="yellow")
+    style = "bold red" if told.state is AlertState.FIRING else ""
+    since = "" if told.state is AlertState.FIRING else f", since {told.began.pts_seconds:.1f} s"
+    return Text.assemble(
+        f"{_utc(told.observed.utc_seconds)} UTC  ",
+        (f"{told.state:<10}", style),
+        line(f" {told.rule_id} on {told.stream_id}"),
+        (f"  score {told.score:.1f} at {told.observed.pts_seconds:.1f} s{since}", "dim"),
+    )

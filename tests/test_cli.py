@@ -124,6 +124,29 @@ def test_scripts_read_json(run: Run, here: str) -> None:
     assert answer["usage"]["answer_tokens"] <= 4
 
 
+def test_a_standing_question_from_watch_to_unwatch(run: Run, here: str) -> None:
+    ended = run("watch", "red", "Is there a red circle?", "--on", "door", "--cooldown", "5")
+    assert ended.status == 0 and ended.out.startswith("red: watching for 'Is there a red circle?'")
+    assert "Is there a red circle?" in run("rules").out
+    (rule,) = json.loads(run("rules", "--json").out)
+    assert (rule["stream_ids"], rule["cooldown_seconds"]) == (["door"], 5.0)
+    assert run("unwatch", "red") == Ended(0, "red: removed\n", "")
+    assert "no rules" in run("rules").err
+
+
+def test_alerts_are_told_as_they_fire(run: Run, here: str, serving: Serving) -> None:
+    with program("alerts", "--json", STREAMVLM_ADDRESS=here) as following:
+        until(lambda: serving.host.alerts.num_subscribers == 1)
+        run("watch", "always", "Is it?", "--enter", "-1000", "--leave", "-2000")
+        add_and_see(run, "synthetic:moving?seconds=4&height=96&width=128")
+        told = json.loads(first_line(following))
+        following.send_signal(signal.SIGINT)
+    run("remove", "door")
+    run("unwatch", "always")
+    assert (told["alert"]["rule_id"], told["alert"]["state"]) == ("always", "firing")
+    assert told["resume_token"]
+
+
 def test_a_relative_file_is_that_of_the_caller(
     run: Run, here: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -205,7 +228,9 @@ def test_the_doctor_fails_where_something_needed_is_missing(run: Run, tmp_path: 
     assert "/no/such/model" in ended.out and f"answers on {NOBODY}" in ended.out
 
 
-@pytest.mark.parametrize("arguments", [["add", "a", "push:"], ["ask", "a", "b"], ["streams"]])
+@pytest.mark.parametrize(
+    "arguments", [["add", "a", "push:"], ["ask", "a", "b"], ["streams"], ["alerts"]]
+)
 def test_what_only_talks_to_the_service_does_not_load_torch(arguments: list[str]) -> None:
     code = (
         "import sys; from streamvlm import cli\n"

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from streamvlm.alerts import Alert, AlertRule, AlertState
 from streamvlm.config import Config, WatchConfig
 from streamvlm.engine import StreamEngine
 from streamvlm.errors import CapacityError, RuleExistsError, RuleNotFoundError
 from streamvlm.looks import LookTable
 from streamvlm.types import Clip, Gap
-from streamvlm.watch import Alert, AlertRule, AlertState
 from tests.conftest import clip_size, make_clip, make_gap, tiny_vlm
 from tests.test_engine import ListFeed, settle
 

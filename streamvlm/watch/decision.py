@@ -9,7 +9,7 @@ from collections import deque
 from dataclasses import dataclass
 from enum import StrEnum
 
-from streamvlm.watch.rules import AlertRule
+from streamvlm.alerts import AlertRule
 
 
 class Holding(StrEnum):

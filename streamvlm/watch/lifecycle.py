@@ -11,49 +11,17 @@ then, so that an alert that reached nobody silences nothing.
 from __future__ import annotations
 
 import uuid
-from dataclasses import dataclass, replace
-from enum import StrEnum
+from dataclasses import replace
 
+from streamvlm.alerts import Alert, AlertRule, AlertState
 from streamvlm.types import StreamTime
 from streamvlm.watch.background import Background
 from streamvlm.watch.decision import Decision, Holding
-from streamvlm.watch.rules import AlertRule
 
 UPDATE_SECONDS = 60.0
 """How often an alert that lasts is told again."""
 
 _NAMESPACE = uuid.UUID("5a1f6f0e-6f1c-5c59-9a0b-0d8f0a8f4a1e")
-
-
-class AlertState(StrEnum):
-    """Where an alert is in its life."""
-
-    SUPPRESSED = "suppressed"
-    FIRING = "firing"
-    UPDATED = "updated"
-    RESOLVED = "resolved"
-    EXPIRED = "expired"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Alert:
-    """One revision of one alert."""
-
-    alert_id: str
-    """The same for all revisions, and for the same beginning seen again after a restart."""
-    revision: int
-    """Counts from 0."""
-    state: AlertState
-    rule_id: str
-    stream_id: str
-    began: StreamTime
-    """The first look that spoke for the condition."""
-    observed: StreamTime
-    """The look that led to this revision."""
-    score: float
-    """Of that look, in nats; see `AlertRule`."""
-    highest_score: float
-    """Of all looks since it began to hold."""
 
 
 class Watch:

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from streamvlm.watch import AlertRule, Decision, Holding
+from streamvlm.alerts import AlertRule
+from streamvlm.watch import Decision, Holding
 
 NO, PENDING, YES = Holding.NO, Holding.PENDING, Holding.YES
 

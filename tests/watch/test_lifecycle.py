@@ -5,8 +5,9 @@ from __future__ import annotations
 from datetime import UTC, time
 from typing import Any
 
+from streamvlm.alerts import Alert, AlertRule, AlertState, Schedule
 from streamvlm.types import ClockSource, StreamTime
-from streamvlm.watch import Alert, AlertRule, AlertState, Schedule, Watch
+from streamvlm.watch import Watch
 
 FIRING, UPDATED, RESOLVED = AlertState.FIRING, AlertState.UPDATED, AlertState.RESOLVED
 START = 1_790_000_000.0

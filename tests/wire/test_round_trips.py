@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from zoneinfo import ZoneInfo
 
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from streamvlm.alerts import Alert, AlertRule, AlertState, Schedule, Severity
 from streamvlm.errors import FrameError, InvalidInputError, SourceAuthError, StreamVLMError
 from streamvlm.types import (
     AnswerFinished,
@@ -28,8 +30,8 @@ from streamvlm.types import (
     StreamTime,
     Usage,
 )
-from streamvlm.wire import answers, failures, frames, status, times
-from streamvlm.wire.v1 import query_service_pb2, stream_service_pb2, time_pb2
+from streamvlm.wire import alerts, answers, failures, frames, rules, status, times
+from streamvlm.wire.v1 import event_service_pb2, query_service_pb2, stream_service_pb2, time_pb2
 
 # A busy machine may take its time.
 calm = settings(deadline=None)
@@ -250,3 +252,56 @@ def test_words_of_a_newer_service_are_unknown_and_do_no_harm() -> None:
 def test_a_frame_that_does_not_fit_the_message_is_named(frame: dict[str, object]) -> None:
     with pytest.raises(FrameError, match=r"webp|cannot be sent"):
         frames.frame_to_proto(frames.PushedFrame(image=b"", **frame))  # type: ignore[arg-type]
+
+
+clocks = st.times(timezones=st.none()).map(lambda each: each.replace(second=0, microsecond=0))
+schedules = st.builds(
+    Schedule,
+    weekdays=st.frozensets(st.integers(0, 6), min_size=1),
+    start=clocks,
+    end=clocks,
+    timezone=st.sampled_from([ZoneInfo("UTC"), ZoneInfo("Asia/Kathmandu")]),
+)
+armed = st.builds(
+    AlertRule,
+    rule_id=texts,
+    text=texts.map("Is it {}?".format),
+    stream_ids=st.frozensets(texts, max_size=3),
+    enter_threshold=st.floats(0.5, 100),
+    leave_threshold=st.floats(-100, 0),
+    needed_looks=st.integers(1, 5),
+    considered_looks=st.integers(5, 20),
+    min_duration_seconds=st.integers(0, 86_400 * 1000).map(lambda millis: millis / 1000),
+    cooldown_seconds=st.integers(0, 86_400 * 1000).map(lambda millis: millis / 1000),
+    severity=st.sampled_from([Severity.INFO, Severity.WARNING, Severity.CRITICAL]),
+    schedule=st.none() | schedules,
+)
+revisions = st.builds(
+    Alert,
+    alert_id=texts,
+    revision=st.integers(0, 2**31 - 1),
+    state=st.sampled_from(AlertState),
+    rule_id=texts,
+    stream_id=texts,
+    began=instants,
+    observed=instants,
+    score=st.floats(-1e6, 1e6),
+    highest_score=st.floats(-1e6, 1e6),
+)
+
+
+@calm
+@given(armed)
+def test_a_rule(rule: AlertRule) -> None:
+    assert rules.rule_from_proto(rules.rule_to_proto(rule)) == rule
+
+
+@calm
+@given(revisions)
+def test_an_alert(alert: Alert) -> None:
+    assert alerts.alert_from_proto(alerts.alert_to_proto(alert)) == alert
+
+
+def test_a_state_of_a_newer_service_is_unknown_and_a_kind_of_event_is_left_out() -> None:
+    assert alerts.alert_from_proto(event_service_pb2.Alert(state=77)).state is AlertState.UNKNOWN  # type: ignore[arg-type]
+    assert alerts.given_from_proto(event_service_pb2.SubscribeResponse(resume_token="t")) is None

@@ -1,4 +1,4 @@
-"""What a user wants to be told about: a standing question and when its answer counts."""
+"""What alerts are made of: the rule, a standing question in plain words, and what it led to."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from datetime import UTC, datetime, time, tzinfo
 from enum import StrEnum
 
 from streamvlm.errors import RuleError
+from streamvlm.types import StreamTime
 
-MAX_TEXT_LENGTH = 1000
+MAX_TEXT_BYTES = 1000
+"""UTF-8; a token is at least a byte, and a look must stay cheap."""
 MAX_LOOKS = 20
 """Longest memory of a rule, in looks."""
 MAX_SECONDS = 86_400.0
@@ -22,6 +24,8 @@ class Severity(StrEnum):
     INFO = "info"
     WARNING = "warning"
     CRITICAL = "critical"
+    UNKNOWN = "unknown"
+    """Only in a client: a word of a service that is newer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,10 +89,8 @@ class AlertRule:
     def __post_init__(self) -> None:
         if not self.text.strip():
             raise RuleError("a rule needs a text: a question that can be answered with yes or no")
-        if len(self.text) > MAX_TEXT_LENGTH:
-            raise RuleError(
-                f"the text of a rule has at most {MAX_TEXT_LENGTH} characters, got {len(self.text)}"
-            )
+        if (size := len(self.text.encode(errors="replace"))) > MAX_TEXT_BYTES:
+            raise RuleError(f"the text of a rule has at most {MAX_TEXT_BYTES} bytes, got {size}")
         thresholds = self.leave_threshold, self.enter_threshold
         if not all(map(math.isfinite, thresholds)) or thresholds[0] >= thresholds[1]:
             raise RuleError(
@@ -107,3 +109,36 @@ class AlertRule:
     def watches(self, stream_id: str) -> bool:
         """Whether it is asked about this stream."""
         return not self.stream_ids or stream_id in self.stream_ids
+
+
+class AlertState(StrEnum):
+    """Where an alert is in its life; see `streamvlm.watch.lifecycle`."""
+
+    SUPPRESSED = "suppressed"
+    FIRING = "firing"
+    UPDATED = "updated"
+    RESOLVED = "resolved"
+    EXPIRED = "expired"
+    UNKNOWN = "unknown"
+    """Only in a client: a word of a service that is newer."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alert:
+    """One revision of one alert."""
+
+    alert_id: str
+    """The same for all revisions, and for the same beginning seen again after a restart."""
+    revision: int
+    """Counts from 0."""
+    state: AlertState
+    rule_id: str
+    stream_id: str
+    began: StreamTime
+    """The first look that spoke for the condition."""
+    observed: StreamTime
+    """The look that led to this revision."""
+    score: float
+    """Of that look, in nats; see `AlertRule`."""
+    highest_score: float
+    """Of all looks since it began to hold."""

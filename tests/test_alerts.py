@@ -8,8 +8,8 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from streamvlm.alerts import AlertRule, Schedule
 from streamvlm.errors import RuleError
-from streamvlm.watch import AlertRule, Schedule
 
 BERLIN = ZoneInfo("Europe/Berlin")
 

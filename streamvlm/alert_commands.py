@@ -1,0 +1,98 @@
+"""The commands for standing questions: arm a rule, list rules, disarm one, follow alerts."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from streamvlm import show
+from streamvlm.alerts import AlertRule, Severity
+from streamvlm.cli_options import Address, AsJson, client_at, print_json
+
+_out, _err = Console(), Console(stderr=True)
+_DEFAULTS = AlertRule(rule_id="defaults", text="?")
+
+Rule = Annotated[str, typer.Argument(metavar="RULE", help="The rule's name.")]
+On = Annotated[
+    list[str] | None,
+    typer.Option("--on", metavar="NAME", help="A stream; may come often; else all of them."),
+]
+
+
+def watch(
+    rule: Rule,
+    text: Annotated[
+        str, typer.Argument(metavar="TEXT", help="A question whose answer is yes or no.")
+    ],
+    on: On = None,
+    enter: Annotated[
+        float, typer.Option(help="Score that speaks for it.")
+    ] = _DEFAULTS.enter_threshold,
+    leave: Annotated[
+        float, typer.Option(help="Score below which it is over.")
+    ] = _DEFAULTS.leave_threshold,
+    lasting: Annotated[
+        float, typer.Option(help="Seconds for which it must hold.")
+    ] = _DEFAULTS.min_duration_seconds,
+    cooldown: Annotated[
+        float, typer.Option(help="Seconds of quiet after an alert.")
+    ] = _DEFAULTS.cooldown_seconds,
+    severity: Annotated[str, typer.Option(help="info, warning or critical.")] = "warning",
+    address: Address = None,
+) -> None:
+    """Ask a standing question: it becomes an alert when the answer is yes."""
+    named = [each for each in Severity if each is not Severity.UNKNOWN]
+    if severity not in named:
+        raise typer.BadParameter(f"severity {severity!r}; allowed: {', '.join(named)}")
+    asked = AlertRule(
+        rule_id=rule,
+        text=text,
+        stream_ids=frozenset(on or ()),
+        enter_threshold=enter,
+        leave_threshold=leave,
+        min_duration_seconds=lasting,
+        cooldown_seconds=cooldown,
+        severity=Severity(severity),
+    )
+    with client_at(address) as client:
+        client.create_rule(asked)
+    _out.print(show.line(f"{rule}: watching for {text!r}; follow it: streamvlm alerts"))
+
+
+def rules(address: Address = None, as_json: AsJson = False) -> None:
+    """List the standing questions."""
+    with client_at(address) as client:
+        found = client.list_rules()
+    if as_json:
+        print_json([show.plain_rule(rule) for rule in found])
+    elif found:
+        _out.print(show.rules(found))
+    else:
+        _err.print("no rules; add one: streamvlm watch RULE TEXT")
+
+
+def unwatch(rule: Rule, address: Address = None) -> None:
+    """Ask a standing question no more."""
+    with client_at(address) as client:
+        client.delete_rule(rule)
+    _out.print(show.line(f"{rule}: removed"))
+
+
+def alerts(
+    on: On = None,
+    resume: Annotated[
+        str, typer.Option(metavar="TOKEN", help="Go on behind an alert that was told before.")
+    ] = "",
+    address: Address = None,
+    as_json: AsJson = False,
+) -> None:
+    """Follow alerts as they fire and end, until Ctrl-C."""
+    with client_at(address) as client:
+        for given in client.subscribe(resume_token=resume, stream_ids=on or ()):
+            if as_json:
+                print_json(asdict(given))
+            else:
+                _out.print(show.alert(given))

@@ -1,0 +1,55 @@
+"""What the commands share: options, the environment, how they reach the service."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any, Literal
+
+import typer
+from pydantic import ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from streamvlm.client import DEFAULT_ADDRESS, Client
+from streamvlm.errors import ConfigError
+
+
+class Environment(BaseSettings):
+    """What the environment may set: STREAMVLM_ADDRESS, STREAMVLM_LOG_FORMAT."""
+
+    model_config = SettingsConfigDict(env_prefix="STREAMVLM_", frozen=True)
+
+    address: str = DEFAULT_ADDRESS
+    log_format: Literal["text", "json"] = "text"
+
+
+def environment() -> Environment:
+    """What is set. Raises ConfigError."""
+    try:
+        return Environment()
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = f"STREAMVLM_{first['loc'][0]}".upper()
+        raise ConfigError(f"{name}={first['input']!r}: {first['msg']}") from error
+
+
+Address = Annotated[
+    str | None,
+    typer.Option(
+        metavar="HOST:PORT",
+        help=f"Where the service is; else STREAMVLM_ADDRESS, else {DEFAULT_ADDRESS}.",
+    ),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="JSON on one line, for scripts.")]
+Timeout = Annotated[
+    float, typer.Option("--timeout", min=0.1, max=86_400.0, help="Seconds to wait at most.")
+]
+
+
+def client_at(address: str | None, timeout_seconds: float = 30.0) -> Client:
+    """A client of the service there, or of the one that the environment names."""
+    return Client(address or environment().address, timeout_seconds=timeout_seconds)
+
+
+def print_json(value: Any) -> None:
+    """For scripts, on one line."""
+    typer.echo(json.dumps(value))

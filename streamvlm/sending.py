@@ -1,0 +1,65 @@
+"""Frames on their way to the service, no more at a time than it has room for."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Iterator
+
+from streamvlm.errors import FrameError
+from streamvlm.wire.frames import PushedFrame, frame_to_proto
+from streamvlm.wire.v1 import stream_service_pb2 as pb
+
+MAX_MESSAGE_BYTES = 16 * 2**20
+
+
+class Sending:
+    """One call's frames on their way; shared by the thread that sends and the one that receives."""
+
+    def __init__(self, stream_id: str, frames: Iterable[PushedFrame]) -> None:
+        self.failure: Exception | None = None
+        """What the producer of the frames raised."""
+        self._opening = pb.PushFramesRequest(open=pb.PushFramesOpen(stream_id=stream_id))
+        self._frames = iter(frames)
+        self._has_changed = threading.Condition()
+        self._allowed = 0
+        self._is_closed = False
+
+    def allow(self, num_frames: int) -> None:
+        """The service has room for this many more."""
+        with self._has_changed:
+            self._allowed += num_frames
+            self._has_changed.notify_all()
+
+    def close(self) -> None:
+        """The call is over: nothing more is sent."""
+        with self._has_changed:
+            self._is_closed = True
+            self._has_changed.notify_all()
+
+    def requests(self) -> Iterator[pb.PushFramesRequest]:
+        """The messages of the call, each when there is room for it."""
+        yield self._opening
+        while self._wait_for_room() and (request := self._next()):
+            yield request
+
+    def _wait_for_room(self) -> bool:
+        with self._has_changed:
+            self._has_changed.wait_for(lambda: self._allowed or self._is_closed)
+            self._allowed -= 1
+            return not self._is_closed
+
+    def _next(self) -> pb.PushFramesRequest | None:
+        try:
+            frame = next(self._frames, None)
+            if frame is None:
+                return None
+            request = pb.PushFramesRequest(frame=frame_to_proto(frame))
+            if request.ByteSize() > MAX_MESSAGE_BYTES:
+                raise FrameError(
+                    f"a frame of {len(frame.image)} bytes; at most 16 MiB can be pushed at once"
+                )
+            return request
+        except Exception as error:
+            # On the thread of gRPC, which would tell the caller nothing but "exception iterating".
+            self.failure = error
+            return None

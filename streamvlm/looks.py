@@ -15,7 +15,7 @@ from streamvlm.alerts import Alert, AlertRule
 from streamvlm.config import WatchConfig
 from streamvlm.errors import CapacityError, RuleExistsError, RuleNotFoundError
 from streamvlm.streams import WatchedStream
-from streamvlm.types import StreamTime
+from streamvlm.types import Gap, StreamTime
 from streamvlm.vlm.base import DEVICE_LOST
 from streamvlm.watch import Watch
 
@@ -96,34 +96,38 @@ class LookTable:
 
     def advance(self, streams: Sequence[WatchedStream]) -> bool:
         """Take the look that has been due for longest; False where none is due."""
-        standings = [each for armed in self._snapshot() for each in self._standings(armed, streams)]
+        with self._lock:
+            armed = list(self._armed.values())
+        if not armed:
+            return False
+        blind = {stream.stream_id: stream.feed.status().blind for stream in streams}
+        standings = [standing for each in armed for standing in self._standings(each, streams)]
         for standing in standings:
-            self._check_camera(standing)
+            self._check_camera(standing, blind[standing.stream.stream_id])
         due = [each for each in standings if self._is_due(each)]
         if not due:
             return False
         self._look(min(due, key=lambda each: each.looked_seconds))
         return True
 
-    def _snapshot(self) -> list[_Armed]:
-        with self._lock:
-            return list(self._armed.values())
-
     def _standings(self, armed: _Armed, streams: Sequence[WatchedStream]) -> list[_Standing]:
-        """The rule's streams as they are now; one that came again under its id begins anew."""
-        watched = [stream for stream in streams if armed.rule.watches(stream.stream_id)]
+        """The rule on its streams as they are now; one that came again under its id begins anew."""
         known = armed.by_stream
-        armed.by_stream = {
-            stream.stream_id: known[stream.stream_id]
-            if stream.stream_id in known and known[stream.stream_id].stream is stream
-            else _Standing(stream=stream, watch=Watch(armed.rule, stream.stream_id))
-            for stream in watched
-        }
+        armed.by_stream = {}
+        for stream in streams:
+            standing = known.get(stream.stream_id)
+            if standing and standing.stream is stream:
+                armed.by_stream[stream.stream_id] = known.pop(stream.stream_id)
+            elif armed.rule.watches(stream.stream_id):
+                watch = Watch(armed.rule, stream.stream_id)
+                armed.by_stream[stream.stream_id] = _Standing(stream=stream, watch=watch)
+        for gone in known.values():
+            if at := _shown_until(gone.stream):
+                self._tell(gone.watch.lose(at))
         return list(armed.by_stream.values())
 
-    def _check_camera(self, standing: _Standing) -> None:
+    def _check_camera(self, standing: _Standing, blind: Gap | None) -> None:
         """What held when a camera went may hold or not: nobody can tell."""
-        blind = standing.stream.feed.status().blind
         if blind is None or blind.interval.duration_seconds < self._config.lost_seconds:
             standing.is_lost = False
         elif not standing.is_lost:

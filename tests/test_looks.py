@@ -128,6 +128,24 @@ def test_a_camera_that_is_lost_ends_the_alert(monkeypatch: pytest.MonkeyPatch) -
     assert scene.told[-1].alert_id != scene.told[0].alert_id
 
 
+def test_a_stream_that_is_removed_ends_its_alerts(monkeypatch: pytest.MonkeyPatch) -> None:
+    scene = stage(monkeypatch, a_rule())
+    scene.show(5.0, clips=3)
+    scene.engine.remove_stream("door")
+    settle(scene.engine)
+    assert [alert.state for alert in scene.told] == [FIRING, AlertState.EXPIRED]
+
+
+def test_a_stream_that_comes_again_begins_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    scene = stage(monkeypatch, a_rule())
+    scene.show(5.0, clips=3)
+    scene.engine.remove_stream("door")
+    scene.engine.add_stream("door", "test:door", scene.feed)
+    settle(scene.engine)
+    assert [alert.state for alert in scene.told] == [FIRING, AlertState.EXPIRED]
+    assert scene.engine.rules._armed["red"].by_stream["door"].looked_seconds == float("-inf")
+
+
 def test_a_listener_that_fails_ends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     scene = stage(monkeypatch)
 

@@ -49,9 +49,9 @@ CPU = Settings(
     questions=24,
     scene_seconds=90,
     held_out_scenes=24,
-    pool_scenes=600,
-    first_scenes=24,
-    steps_a_scene=6,
+    pool_scenes=1500,
+    first_scenes=80,
+    steps_a_scene=2,
 )
 """For two cores."""
 

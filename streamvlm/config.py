@@ -91,7 +91,10 @@ class WatchConfig(Section):
     look_seconds: PositiveSeconds = 1.0
     """A rule looks at a stream at most this often, in stream time."""
     heartbeat_seconds: PositiveSeconds = 30.0
-    """... and at least this often, also where nothing new is shown."""
+    """... and at least this often, also where nothing changes."""
+    change_threshold: Annotated[float, Field(ge=0, le=10)] = 0.04
+    """The scene has changed when the mean of a cell differs by more than this share of the
+    picture's mean brightness from that at the last look."""
     lost_seconds: PositiveSeconds = 10.0
     """A camera that shows nothing for this long ends the alerts about it as expired."""
 

@@ -1,6 +1,6 @@
 """Which rule looks at which stream, and when: seldom while nothing happens, soon when it may.
 
-A look is due when something new was shown since the last one, when the last ones do not agree yet,
+A look is due when the scene changed since the last one, when the last ones do not agree yet,
 or at a heartbeat, but never more often than `look_seconds` of stream time.
 """
 
@@ -11,8 +11,12 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
+from numpy.typing import NDArray
+
 from streamvlm.alerts import Alert, AlertRule
 from streamvlm.config import WatchConfig
+from streamvlm.encode import scenes_differ
 from streamvlm.errors import CapacityError, RuleExistsError, RuleNotFoundError
 from streamvlm.streams import WatchedStream
 from streamvlm.types import Gap, StreamTime
@@ -32,8 +36,8 @@ class _Standing:
     stream: WatchedStream
     watch: Watch
     looked_seconds: float = float("-inf")
-    clips_encoded: int = -1
-    """Of the stream at the last look."""
+    scene: NDArray[np.float32] | None = None
+    """What the stream showed at the last look."""
     is_lost: bool = False
 
 
@@ -141,15 +145,16 @@ class LookTable:
         waited = now.pts_seconds - standing.looked_seconds
         if waited < self._config.look_seconds:
             return False
-        has_news = standing.stream.memory.clips_encoded != standing.clips_encoded
-        is_open = not standing.watch.is_settled
-        return has_news or is_open or waited >= self._config.heartbeat_seconds
+        if waited >= self._config.heartbeat_seconds or not standing.watch.is_settled:
+            return True
+        shown, least = standing.stream.pipeline.scene, self._config.change_threshold
+        return scenes_differ(standing.scene, shown, least)
 
     def _look(self, standing: _Standing) -> None:
         stream, now = standing.stream, _shown_until(standing.stream)
         assert now is not None
         standing.looked_seconds = now.pts_seconds
-        standing.clips_encoded = stream.memory.clips_encoded
+        standing.scene = stream.pipeline.scene
         self.num_looks += 1
         try:
             self._tell(standing.watch.look(now, stream.pipeline.look(standing.watch.rule.text)))

@@ -12,8 +12,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
+import numpy as np
+from numpy.typing import NDArray
+
 from streamvlm import evidence
-from streamvlm.encode import PixelGate
+from streamvlm.encode import PixelGate, scene_of
 from streamvlm.errors import QuestionError, StreamEmptyError
 from streamvlm.evidence import Recent
 from streamvlm.gaps import GapLog
@@ -85,6 +88,8 @@ class StreamPipeline:
         self._gate = PixelGate(
             threshold=gate_threshold, cell_pixels=vlm.patch_spec.rule.cell_pixels
         )
+        self.scene: NDArray[np.float32] | None = None
+        """What the newest clip shows, coarsely, see `encode.scene`; None before the first."""
         self._fresh_clips, self._segment_clips = fresh_clips, segment_clips
         self._recall_blocks, self._max_question_tokens = recall_blocks, max_question_tokens
         self._policy, self._max_span = policy, max_span
@@ -102,6 +107,7 @@ class StreamPipeline:
         """Whether the clip shows anything new. One that does must be encoded and fed, the others
         extended.
         """
+        self.scene = scene_of(clip.pixels, self._vlm.patch_spec.rule.cell_pixels)
         is_new = bool(self._gate.changed_cells(clip.pixels).any())
         if is_new:
             self._gate.mark_encoded(clip.pixels)

@@ -40,11 +40,18 @@ class Stage:
         self.margins[0] = margin
         for _ in range(clips):
             if is_new or not self.shown:
-                noise = make_clip(self.shown, size=clip_size(tiny_vlm("qwen3-vl"))).pixels
-                self.picture = noise[:1].repeat(2, axis=0)
+                self.picture = patchwork(self.shown)
             self.feed.waiting.append(make_clip(self.shown, self.picture))
             self.shown += 1
             settle(self.engine)
+
+
+def patchwork(number: int) -> NDArray[np.uint8]:
+    """Cells of any colour, the same in both frames; no two numbers are alike."""
+    height, width = clip_size(tiny_vlm("qwen3-vl"))
+    cells = np.random.default_rng(number).integers(0, 256, (3, 4, 3), dtype=np.uint8)
+    picture = cells.repeat(height // 3, axis=0).repeat(width // 4, axis=1)
+    return np.stack([picture, picture])
 
 
 def stage(monkeypatch: pytest.MonkeyPatch, rule: AlertRule | None = None, **watch: Any) -> Stage:

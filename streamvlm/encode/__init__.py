@@ -3,5 +3,14 @@
 from streamvlm.encode.encoder import Encoder, VisionTower
 from streamvlm.encode.gate import PixelGate
 from streamvlm.encode.preprocess import preprocess, resize
+from streamvlm.encode.scene import scene_of, scenes_differ
 
-__all__ = ["Encoder", "PixelGate", "VisionTower", "preprocess", "resize"]
+__all__ = [
+    "Encoder",
+    "PixelGate",
+    "VisionTower",
+    "preprocess",
+    "resize",
+    "scene_of",
+    "scenes_differ",
+]

@@ -1,8 +1,7 @@
 """Second stage: the language model learns to answer from what the trained tower sees.
 
-The tower is frozen, so a scene is encoded once and many contexts are drawn from it. Half-way
-through the layers the visual tokens say which arrival they belong to, a dense loss that teaches the
-model to keep order and time.
+The tower is frozen, so a scene is encoded once and many contexts are drawn from it. Besides the
+answers, attention is told where to look (`pointing`) and visual tokens what to tell (`reading`).
 """
 
 from __future__ import annotations
@@ -18,24 +17,21 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader, IterableDataset
 
-from training.architecture import HIDDEN
 from training.batch import Batch, answer_states, marks
 from training.contexts import Range, draw
 from training.leg import LOG_EVERY, Leg, progress_bar, rate_at
 from training.naming import name_what_is_seen
 from training.pointing import arrival_pointing_loss, pointing_loss
+from training.reading import TimeHeads
 from training.scenes import EncodedScene, scenes
 from training.settings import Settings
-from training.writing import COMINGS, NO_LABEL, ORDINALS, TIME_DIGITS, Context
+from training.writing import Context
 
 FIRST_SEED = 1_000_000
 HELD_OUT_SEED = 800_000_000
 _MEASURE_EVERY = 500
 _DENSE_WEIGHT = 0.3
 _POINTING_WEIGHT = 0.3
-_DIGIT_NAMES = tuple(
-    f"{time}_{digit}" for time in ("clip", "arrival") for digit in range(TIME_DIGITS)
-)
 _FEATURE_SIZE = 0.3
 """Root mean square that features begin with: near that of words, so that what the first layers add
 to a visual token is not lost beside it."""
@@ -50,37 +46,6 @@ class Scenes(IterableDataset[EncodedScene]):
     def __iter__(self) -> Iterator[EncodedScene]:
         settings = self._settings
         return scenes(self._visual, self._seed, settings.device, settings.scene_seconds)
-
-
-class TimeHeads(nn.Module):
-    """Linear readers of the visual tokens, of no use after training: behind the first layer they
-    tell their clip's time, half-way all of `Context.dense`.
-    """
-
-    SIZES = (ORDINALS, 2, COMINGS, *[10] * 2 * TIME_DIGITS)
-    NAMES = ("which_arrival", "arrived_now", "which_coming", *_DIGIT_NAMES)
-    EARLY = slice(3, 3 + TIME_DIGITS)
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.reader = nn.Linear(HIDDEN, sum(self.SIZES))
-        self.early = nn.Linear(HIDDEN, sum(self.SIZES[self.EARLY]))
-
-    def loss(self, first: Tensor, middle: Tensor, dense: Tensor) -> tuple[Tensor, dict[str, float]]:
-        """The loss and the accuracy of each label; `first`, `middle` [V, D] are the states behind
-        the first layer and half-way, `dense` int64 [V, labels].
-        """
-        early = self.early(first).split(self.SIZES[self.EARLY], dim=-1)
-        read = [*self.reader(middle).split(self.SIZES, dim=-1), *early]
-        labels = torch.cat([dense, dense[:, self.EARLY]], dim=1)
-        names = [*self.NAMES, *(f"early_{name}" for name in self.NAMES[self.EARLY])]
-        total, accuracies = middle.new_zeros(()), {}
-        for name, rows, target in zip(names, read, labels.T, strict=True):
-            known = target != NO_LABEL
-            rows, target = rows[known], target[known]
-            total = total + cross_entropy(rows, target, reduction="sum") / max(1, len(target))
-            accuracies[name] = float((rows.argmax(-1) == target).float().mean())
-        return total, accuracies
 
 
 class Pool:

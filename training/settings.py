@@ -49,7 +49,7 @@ CPU = Settings(
     questions=24,
     scene_seconds=90,
     held_out_scenes=24,
-    pool_scenes=1500,
+    pool_scenes=600,
     first_scenes=80,
     steps_a_scene=2,
 )

@@ -1,0 +1,49 @@
+"""What visual tokens are made to tell on their way through the language model, a dense loss.
+
+Whole contexts give a few answers to learn from, but thousands of visual tokens: each says when its
+clip was, when its thing arrived, and which arrival that is.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from training.architecture import HIDDEN
+from training.writing import COMINGS, NO_LABEL, ORDINALS, TIME_DIGITS
+
+_DIGIT_NAMES = tuple(
+    f"{time}_{digit}" for time in ("clip", "arrival") for digit in range(TIME_DIGITS)
+)
+
+
+class TimeHeads(nn.Module):
+    """Linear readers of the visual tokens, of no use after training: behind the first layer they
+    tell their clip's time, half-way all of `Context.dense`.
+    """
+
+    SIZES = (ORDINALS, 2, COMINGS, *[10] * 2 * TIME_DIGITS)
+    NAMES = ("which_arrival", "arrived_now", "which_coming", *_DIGIT_NAMES)
+    EARLY = slice(3, 3 + TIME_DIGITS)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reader = nn.Linear(HIDDEN, sum(self.SIZES))
+        self.early = nn.Linear(HIDDEN, sum(self.SIZES[self.EARLY]))
+
+    def loss(self, first: Tensor, middle: Tensor, dense: Tensor) -> tuple[Tensor, dict[str, float]]:
+        """The loss and the accuracy of each label; `first`, `middle` [V, D] are the states behind
+        the first layer and half-way, `dense` int64 [V, labels].
+        """
+        early = self.early(first).split(self.SIZES[self.EARLY], dim=-1)
+        read = [*self.reader(middle).split(self.SIZES, dim=-1), *early]
+        labels = torch.cat([dense, dense[:, self.EARLY]], dim=1)
+        names = [*self.NAMES, *(f"early_{name}" for name in self.NAMES[self.EARLY])]
+        total, accuracies = middle.new_zeros(()), {}
+        for name, rows, target in zip(names, read, labels.T, strict=True):
+            known = target != NO_LABEL
+            rows, target = rows[known], target[known]
+            total = total + cross_entropy(rows, target, reduction="sum") / max(1, len(target))
+            accuracies[name] = float((rows.argmax(-1) == target).float().mean())
+        return total, accuracies

@@ -8,25 +8,31 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 
-_SEEN = ("color", "shape", "motion", "digit_1")
-_GROUPS = ("[now]", "[past]", "[not answerable]", "[yes/no]")
+_NAMES = {
+    "see": ("color", "shape", "motion", "digit_1"),
+    "answer": ("[now]", "[past]", "[not answerable]", "[yes/no]"),
+}
+"""What is drawn of each stage."""
 
 
 def draw_log(log: Path, target: Path) -> None:
-    """One row a stage: loss at the left, accuracies at the right."""
+    """One row for each stage that the log tells of: loss at the left, accuracies at the right."""
     lines = [json.loads(line) for line in log.read_text().splitlines()]
-    figure, axes = plt.subplots(2, 2, figsize=(11, 7), layout="constrained")
-    for row, (stage, names) in enumerate((("see", _SEEN), ("answer", _GROUPS))):
-        own = [line for line in lines if line["stage"] == stage]
-        _draw(axes[row][0], own, ("loss",))
-        _draw(axes[row][1], own, names)
+    by_stage = {stage: [line for line in lines if line["stage"] == stage] for stage in _NAMES}
+    trained = {stage: own for stage, own in by_stage.items() if own}
+    figure, axes = plt.subplots(
+        len(trained), 2, figsize=(11, 3.5 * len(trained)), layout="constrained", squeeze=False
+    )
+    for row, (stage, own) in zip(axes, trained.items(), strict=True):
+        _draw(row[0], own, ("loss",))
+        _draw(row[1], own, _NAMES[stage])
         held_out = [
             {"step": each["step"], **each["held_out"]} for each in own if "held_out" in each
         ]
         if held_out:
-            _draw(axes[row][1], held_out, names, suffix=" held out", style="--")
-        axes[row][0].set_title(f"{stage}: loss")
-        axes[row][1].set_title(f"{stage}: accuracy")
+            _draw(row[1], held_out, _NAMES[stage], suffix=" held out", style="--")
+        row[0].set_title(f"{stage}: loss")
+        row[1].set_title(f"{stage}: accuracy")
     figure.savefig(target, dpi=110)
 
 

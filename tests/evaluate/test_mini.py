@@ -28,7 +28,7 @@ from training.tokenizer import tokenizer
 
 FOLDER = Path(streamvlm.vlm.__file__).parent / "mini"
 MEGABYTE = 10**6
-LOSS = 0.05
+LOSS = 0.2
 """What a planted bug costs at least, of all answers."""
 
 
@@ -71,7 +71,7 @@ def test_the_checkpoint_is_small_and_complete() -> None:
 
 
 def test_it_answers_better_than_a_blind_guess() -> None:
-    for group, least in {"now": 0.5, "past": 0.33, "not answerable": 0.8}.items():
+    for group, least in {"now": 0.75, "past": 0.5, "not answerable": 0.7}.items():
         assert healthy()[group] >= least, healthy()
 
 

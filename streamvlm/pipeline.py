@@ -107,8 +107,8 @@ class StreamPipeline:
         """Whether the clip shows anything new. One that does must be encoded and fed, the others
         extended.
         """
-        self.scene = scene_of(clip.pixels, self._vlm.patch_spec.rule.cell_pixels)
         is_new = bool(self._gate.changed_cells(clip.pixels).any())
+        self.scene = scene_of(clip.pixels, self._vlm.patch_spec.rule.cell_pixels)
         if is_new:
             self._gate.mark_encoded(clip.pixels)
         return is_new

@@ -316,7 +316,7 @@ def test_a_bug_is_one_line_unless_debugging(run: Run, monkeypatch: pytest.Monkey
     def fail(address: str | None) -> Client:
         raise RuntimeError("rtsp://me:hunter2@host")
 
-    monkeypatch.setattr(cli, "_client", fail)
+    monkeypatch.setattr(cli, "client_at", fail)
     ended = run("streams")
     assert (ended.status, ended.out) == (1, "")
     assert ended.err == "internal error: RuntimeError; STREAMVLM_DEBUG=1 shows where\n"

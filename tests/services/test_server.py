@@ -27,6 +27,7 @@ from streamvlm.errors import (
     EngineStoppedError,
     StreamVLMError,
 )
+from streamvlm.looks import AlertListener
 from streamvlm.types import AnswerFinished, Sampling
 from tests.services.serving import Serving, frames, push_stream, small_config
 
@@ -57,10 +58,10 @@ def test_nothing_is_served_before_the_model_is_loaded(monkeypatch: pytest.Monkey
     is_loading, may_load = threading.Event(), threading.Event()
     load = StreamEngine.from_config
 
-    def load_late(config: Config) -> StreamEngine:
+    def load_late(config: Config, on_alert: AlertListener) -> StreamEngine:
         is_loading.set()
         may_load.wait(20)
-        return load(config)
+        return load(config, on_alert)
 
     monkeypatch.setattr(StreamEngine, "from_config", load_late)
     with socket.create_server(("127.0.0.1", 0)) as free:

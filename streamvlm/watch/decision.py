@@ -59,15 +59,15 @@ class Decision:
 
     @property
     def is_settled(self) -> bool:
-        """Whether more looks at the same would change nothing: the newest one agrees with what is
-        held to be so.
+        """Whether the newest look is clearly on the side that is held. Between the thresholds it is
+        not, and what comes next may tell: the thing is still coming, or half hidden.
         """
         if not self._looks:
             return self._holding is not Holding.PENDING
         score = self._looks[-1][1]
         if self._holding is Holding.NO:
-            return score < self._rule.enter_threshold
-        return self._holding is Holding.YES and score >= self._rule.leave_threshold
+            return score < self._rule.leave_threshold
+        return self._holding is Holding.YES and score >= self._rule.enter_threshold
 
     def forget(self) -> None:
         """Nothing was seen for a while: what was seen before says nothing about what follows."""

@@ -70,3 +70,23 @@ def test_noise_between_the_thresholds_never_flaps(seed: int) -> None:
     noise = random.Random(seed)
     found = held([5, 5] + [noise.uniform(0.0, 1.99) for _ in range(200)])
     assert found[1:] == [YES] * 201
+
+
+@pytest.mark.parametrize(
+    ("scores", "is_settled"),
+    [
+        ([], True),
+        ([-1], True),
+        ([1], False),
+        ([5], False),
+        ([5, 5, 5], True),
+        ([5, 5, 1], False),
+        ([5, 5, -1], False),
+        ([5, 5, -1, -1], True),
+    ],
+)
+def test_only_what_is_clear_is_settled(scores: list[float], is_settled: bool) -> None:
+    decision = Decision(AlertRule(rule_id="r", text="Is there a red circle?"))
+    for second, score in enumerate(scores):
+        decision.look(float(second), score)
+    assert decision.is_settled is is_settled

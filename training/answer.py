@@ -21,6 +21,7 @@ from training.batch import Batch, answer_states, marks
 from training.contexts import Range, draw
 from training.leg import LOG_EVERY, Leg, progress_bar, rate_at
 from training.naming import name_what_is_seen
+from training.optimiser import MuonWithAdamW
 from training.pointing import arrival_pointing_loss, pointing_loss
 from training.reading import TimeHeads
 from training.scenes import EncodedScene, scenes
@@ -92,8 +93,7 @@ def answer(leg: Leg, model: Any) -> None:
     visual, text = model.model.visual, model.model.language_model
     heads = TimeHeads().to(settings.device)
     parts: dict[str, nn.Module] = {"visual": visual, "text": text, "time_heads": heads}
-    parameters = [*text.parameters(), *heads.parameters()]
-    optimiser = torch.optim.AdamW(parameters, weight_decay=0.02, betas=(0.9, 0.98))
+    optimiser = MuonWithAdamW(text, heads)
     leg.restore("answer", parts, optimiser)
     visual.eval().requires_grad_(False)
     if not step:
@@ -107,7 +107,7 @@ def answer(leg: Leg, model: Any) -> None:
     is_cpu = settings.device == "cpu"
     made = iter(DataLoader(source, batch_size=None, num_workers=1) if is_cpu else source)
     pool = Pool(made, settings, step)
-    since = 0 if optimiser.state else step
+    since = step if optimiser.is_new else 0
     leg.begin("answer")
     with progress_bar("answer") as bar:
         task = bar.add_task("answer", total=settings.answer_steps, loss=0.0)
@@ -117,11 +117,8 @@ def answer(leg: Leg, model: Any) -> None:
                 pool.renew()
             span, rows = _range_at(step, settings)
             batch = Batch(pool.contexts(rows, span), settings.device)
-            for group in optimiser.param_groups:
-                group["lr"] = rate_at(
-                    step, settings.answer_steps, settings.answer_rate, since=since
-                )
-            loss = _step(leg, model, heads, batch, on_the_way, optimiser)
+            rate = rate_at(step, settings.answer_steps, settings.answer_rate, since=since)
+            loss = _step(leg, model, heads, batch, on_the_way, optimiser, rate)
             leg.steps["answer"] += 1
             bar.update(task, completed=step + 1, loss=loss)
             if leg.steps["answer"] % LOG_EVERY == 0:
@@ -138,7 +135,8 @@ def _step(
     heads: TimeHeads,
     batch: Batch,
     on_the_way: list[Tensor],
-    optimiser: torch.optim.Optimizer,
+    optimiser: MuonWithAdamW,
+    rate: float,
 ) -> float:
     device = leg.settings.device
     on_the_way.clear()
@@ -153,8 +151,8 @@ def _step(
     optimiser.zero_grad()
     pointing = _POINTING_WEIGHT * (pointed_loss + arrival_loss)
     (answer_loss + _DENSE_WEIGHT * dense_loss + pointing).backward()
-    nn.utils.clip_grad_norm_(optimiser.param_groups[0]["params"], 1.0)
-    optimiser.step()
+    nn.utils.clip_grad_norm_(optimiser.parameters, 1.0)
+    optimiser.step(rate)
     leg.note({"loss": float(answer_loss.detach()), **accuracies})
     leg.note({"pointing": share, "pointing_at_arrivals": arrival_share})
     for question, is_right in marks(logits.detach(), batch):
@@ -180,7 +178,13 @@ def _range_at(step: int, settings: Settings) -> tuple[Range, int]:
         clips = 2 + 10 * step // settings.short_steps
         return Range(max_clips=clips, max_tokens=300, questions=questions // 2), 2 * rows
     if step % 2:
-        span = Range(max_tokens=4800, whole_share=0.6, thinned_share=0.3, questions=2 * questions)
+        span = Range(
+            max_tokens=4800,
+            whole_share=0.6,
+            long_share=0.6,
+            thinned_share=0.3,
+            questions=2 * questions,
+        )
         return span, max(1, rows // 4)
     return Range(max_tokens=900 if step % 4 else 500, questions=questions), rows
 
@@ -188,7 +192,7 @@ def _range_at(step: int, settings: Settings) -> tuple[Range, int]:
 def _held_out(visual: Any, settings: Settings) -> list[Context]:
     """Contexts of scenes that training never sees, with nothing left out."""
     rng = np.random.default_rng(0)
-    span = Range(is_full=True, split="test", max_clips=24, max_tokens=2000)
+    span = Range(is_full=True, split="test", max_tokens=4800)
     made = iter(Scenes(visual, HELD_OUT_SEED, settings))
     drawn = [draw(next(made), rng, span) for _ in range(settings.held_out_scenes)]
     return [context for context in drawn if context is not None]

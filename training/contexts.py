@@ -37,6 +37,8 @@ class Range:
     """How often fresh clips are thinned: empty cells take time and teach little."""
     whole_share: float = 0.1
     """How many contexts leave nothing out of their history."""
+    long_share: float = 0.0
+    """How many begin where their scene begins and end late in it."""
     is_full: bool = False
     """Nothing left out anywhere: for measuring."""
     split: Split = "train"
@@ -50,7 +52,9 @@ def draw(scene: EncodedScene, rng: np.random.Generator, span: Range) -> Context 
     """A context of this scene with questions; None where nothing can be asked."""
     newest = int(rng.integers(1, len(scene.encoded)))
     oldest = 0
-    if rng.random() < 0.5 and not span.is_full:
+    if rng.random() < span.long_share:
+        newest = int(rng.integers(len(scene.encoded) // 2, len(scene.encoded)))
+    elif rng.random() < 0.5 and not span.is_full:
         oldest = int(rng.integers(0, newest))
     oldest = max(oldest, newest + 1 - span.max_clips)
     num_fresh = newest + 1 - oldest if span.is_full else int(rng.choice([1, 2, 4]))

@@ -11,7 +11,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -23,6 +23,18 @@ from training.settings import Settings
 LOG_EVERY = 100
 _WARM_UP = 200
 SAVE_SECONDS = 240.0
+
+
+class Optimiser(Protocol):
+    """What a leg keeps of an optimiser."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that it has learnt."""
+        ...
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from there."""
+        ...
 
 
 class Leg:
@@ -44,9 +56,7 @@ class Leg:
         """Whether the leg's time is up."""
         return time.monotonic() >= self._deadline
 
-    def restore(
-        self, stage: str, parts: dict[str, nn.Module], optimiser: torch.optim.Optimizer
-    ) -> None:
+    def restore(self, stage: str, parts: dict[str, nn.Module], optimiser: Optimiser) -> None:
         """Load what an earlier leg left of these parts, if there was one.
 
         Raises FileNotFoundError where there was one and its weights are gone.
@@ -67,9 +77,7 @@ class Leg:
             if own := of_part(weights, name):
                 part.load_state_dict(own)
 
-    def save(
-        self, stage: str, parts: dict[str, nn.Module], optimiser: torch.optim.Optimizer
-    ) -> None:
+    def save(self, stage: str, parts: dict[str, nn.Module], optimiser: Optimiser) -> None:
         """Leave everything for the next leg; parts that are not given stay as they were saved."""
         exact = self._folder / "exact.pt"
         weights = dict(torch.load(exact, map_location="cpu")["weights"]) if exact.exists() else {}

@@ -54,7 +54,7 @@ def encode_scene(visual: Any, seed: int, device: str, longest: int = 90) -> Enco
     """The scene of this seed: how busy it is and when it begins are drawn from it too."""
     rng = np.random.default_rng((seed, 8))
     pace = draw_pace(rng)
-    length = int(rng.integers(8, longest))
+    length = max(8, int(longest * rng.random() ** 0.5))  # long ones teach more
     script = write(seed, float(length), pace)
     gate = PixelGate(threshold=0.01, cell_pixels=SPEC.rule.cell_pixels)
     encoded, patches = list[int](), list[Tensor]()

@@ -42,7 +42,7 @@ class OpenCalls(grpc.aio.ServerInterceptor):
         self._max_calls = max_calls
         self._answers: set[asyncio.Task[Any]] = set()
         self._others: set[asyncio.Task[Any]] = set()
-        self._is_ending = False
+        self._is_ending = self._must_answers_end = False
 
     async def intercept_service(
         self,
@@ -55,11 +55,24 @@ class OpenCalls(grpc.aio.ServerInterceptor):
         handler = await continuation(handler_call_details)
         return wrapped(handler, method, lambda behavior: self._counted(behavior, calls))
 
-    def end_all_but_answers(self) -> None:
-        """Let the calls that are no answers end with EngineStoppedError."""
+    async def end_all_but_answers(self, timeout_seconds: float) -> None:
+        """Let the calls that are no answers end with EngineStoppedError; return when they have, or
+        at the timeout.
+        """
         self._is_ending = True
         for task in self._others:
             task.cancel()
+        if self._others:
+            await asyncio.wait(self._others, timeout=timeout_seconds)
+
+    async def end_answers(self, timeout_seconds: float) -> None:
+        """Let the answers that are still being given end with EngineStoppedError; return when they
+        have, or at the timeout.
+        """
+        self._must_answers_end = True
+        for task in self._answers:
+            task.cancel()
+        await self.wait_for_answers(timeout_seconds)
 
     async def wait_for_answers(self, timeout_seconds: float) -> None:
         """Return when all answers have been given, or at the timeout."""
@@ -76,7 +89,8 @@ class OpenCalls(grpc.aio.ServerInterceptor):
             try:
                 return await behavior(request, context)
             except asyncio.CancelledError:
-                if not self._is_ending or calls is self._answers:
+                is_us = self._must_answers_end if calls is self._answers else self._is_ending
+                if not is_us:
                     raise
                 # It was us. What is left of the call is to tell the caller why.
                 task.uncancel()

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
-from services.event_log import EventLog
 from streamvlm.alerts import Alert
 from streamvlm.config import Config
 from streamvlm.engine import StreamEngine
@@ -15,8 +15,9 @@ from streamvlm.errors import EngineStoppedError
 class EngineHost:
     """Gives handlers the engine while there is one. `start` and `stop` once each."""
 
-    def __init__(self, config: Config) -> None:
-        self.config, self.alerts = config, EventLog()
+    def __init__(self, config: Config, on_alert: Callable[[Alert], None]) -> None:
+        """`on_alert` hears each revision of an alert, in the event loop."""
+        self.config, self._on_alert = config, on_alert
         self._engine: StreamEngine | None = None
         self._running: asyncio.Future[None] | None = None
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="engine")
@@ -38,11 +39,11 @@ class EngineHost:
         """Load the model and let the engine run. Raises CheckpointError, ConfigError."""
         loop = asyncio.get_running_loop()
 
-        def keep(alert: Alert) -> None:
-            asyncio.run_coroutine_threadsafe(self.alerts.add(alert), loop)
+        def tell(alert: Alert) -> None:
+            loop.call_soon_threadsafe(self._on_alert, alert)
 
         engine = await loop.run_in_executor(
-            self._thread, StreamEngine.from_config, self.config, keep
+            self._thread, StreamEngine.from_config, self.config, tell
         )
         self._running = loop.run_in_executor(self._thread, engine.run)
         self._engine = engine

@@ -36,3 +36,6 @@ def configure(log_format: LogFormat, level: int = logging.INFO) -> None:
         )
     )
     logging.basicConfig(handlers=[handler], level=level, force=True)
+    # They tell each step they take, several lines at every start and every request.
+    for name in ("faiss.loader", "httpx"):
+        logging.getLogger(name).setLevel(logging.WARNING)

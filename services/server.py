@@ -1,41 +1,24 @@
-"""The service: gRPC server and engine, from start to graceful stop."""
+"""A gRPC server, from listening to its graceful end; every service of ours is on one."""
 
 from __future__ import annotations
 
 import asyncio
 import errno
 import logging
-import signal
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
 
 import grpc
-import uvloop
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1.health import aio as health
 from grpc_reflection.v1alpha import reflection
 
 from services.calls import OpenCalls
-from services.events import EventServicer
 from services.failures import FailureMapper
-from services.host import EngineHost
-from services.query import QueryServicer
-from services.rules import RuleServicer
-from services.streams import StreamServicer
-from services.threads import Threads
-from streamvlm.config import Config
-from streamvlm.errors import AddressInUseError, ConfigError, StreamVLMError
-from streamvlm.wire.v1 import (
-    event_service_pb2,
-    query_service_pb2,
-    rule_service_pb2,
-    stream_service_pb2,
-)
-from streamvlm.wire.v1.event_service_pb2_grpc import add_EventServiceServicer_to_server
-from streamvlm.wire.v1.query_service_pb2_grpc import add_QueryServiceServicer_to_server
-from streamvlm.wire.v1.rule_service_pb2_grpc import add_RuleServiceServicer_to_server
-from streamvlm.wire.v1.stream_service_pb2_grpc import add_StreamServiceServicer_to_server
+from streamvlm.errors import AddressInUseError, ConfigError
 
 logger = logging.getLogger(__name__)
 
@@ -43,18 +26,12 @@ GRACE_SECONDS = 5.0
 """What answers that are being given have left when the service is told to stop. With the 2 s that
 decoders may take to end, well below the 10 s after which Docker kills."""
 LAST_WORDS_SECONDS = 1.0
-"""What answers have to hear that the engine has stopped."""
+"""What calls have to hear that the service stops."""
 
 MAX_MESSAGE_BYTES = 16 * 2**20
-MAX_CALLS = 256
-"""Of ours; health and reflection get through beyond that."""
-
-SERVICES = (
-    stream_service_pb2.DESCRIPTOR.services_by_name["StreamService"].full_name,
-    query_service_pb2.DESCRIPTOR.services_by_name["QueryService"].full_name,
-    rule_service_pb2.DESCRIPTOR.services_by_name["RuleService"].full_name,
-    event_service_pb2.DESCRIPTOR.services_by_name["EventService"].full_name,
-)
+MAX_INTERNAL_CALLS = 4096
+"""Of our own processes: each stream is one. Health and reflection get through beyond that."""
+_PROBES = 64
 
 _LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 
@@ -69,92 +46,86 @@ _OPTIONS = (
     # A pusher whose network is gone must not keep its stream from the next one for hours.
     ("grpc.keepalive_time_ms", 30_000),
     ("grpc.keepalive_timeout_ms", 10_000),
-    # New calls find new balancing; calls on their way may end in peace.
-    ("grpc.max_connection_age_ms", 30 * 60 * 1000),
 )
 
 
-def serve(
-    config: Config, address: str, *, on_ready: Callable[[str], None] = lambda address: None
-) -> None:
-    """Run the service until SIGTERM or SIGINT; `on_ready` hears the address that it listens on.
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One gRPC service on a server."""
 
-    Raises ConfigError, CheckpointError, AddressInUseError where it cannot start, and StreamVLMError
-    where the engine failed.
-    """
-    # While the model is being loaded there is nothing to end gracefully: Ctrl-C just ends it.
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-    uvloop.run(_serve(config, address, on_ready))
+    name: str
+    """Its full name."""
+    add: Callable[[Any, grpc.aio.Server], None]
+    servicer: Any
 
 
-async def _serve(config: Config, address: str, on_ready: Callable[[str], None]) -> None:
-    must_stop = asyncio.Event()
-    async with running(config, address) as (bound, host):
-        for number in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(number, must_stop.set)
-        host.running.add_done_callback(lambda running: must_stop.set())
-        on_ready(bound)
-        await must_stop.wait()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().remove_signal_handler(number)
-            # Who asks a second time has no patience left.
-            signal.signal(number, signal.SIG_DFL)
-        logger.info("stopping; answers have %g s to end", GRACE_SECONDS)
-    if (failure := host.running.exception()) is not None:
-        logger.critical("the engine failed", exc_info=failure)
-        raise StreamVLMError("the engine failed; the log of the service has the details")
+class Listening:
+    """A server that listens."""
+
+    def __init__(self, address: str, names: Sequence[str], servicer: health.HealthServicer) -> None:
+        self.address = address
+        """With the port that it got."""
+        self._names, self._health = names, servicer
+        self._is_serving: bool | None = None
+
+    async def announce(self, is_serving: bool) -> None:
+        """Tell whoever asks for our health."""
+        if is_serving is self._is_serving:
+            return
+        self._is_serving = is_serving
+        status = health_pb2.HealthCheckResponse
+        for name in ("", *self._names):
+            await self._health.set(name, status.SERVING if is_serving else status.NOT_SERVING)
 
 
 @asynccontextmanager
-async def running(
-    config: Config, address: str, *, grace_seconds: float = GRACE_SECONDS
-) -> AsyncIterator[tuple[str, EngineHost]]:
-    """The service while it runs: the address it listens on, with the real port, and its engine."""
-    host, threads, calls = EngineHost(config), Threads(), OpenCalls(MAX_CALLS)
-    streams, rules = StreamServicer(host, threads), RuleServicer(host)
-    health_servicer = health.HealthServicer()
+async def listening(
+    address: str,
+    parts: Sequence[Part],
+    *,
+    grace_seconds: float = GRACE_SECONDS,
+    interceptors: Sequence[grpc.aio.ServerInterceptor] = (),
+    credentials: grpc.ServerCredentials | None = None,
+    max_calls: int = MAX_INTERNAL_CALLS,
+    options: Sequence[tuple[str, int]] = (),
+) -> AsyncIterator[Listening]:
+    """A server with these services while it runs; healthy as soon as `announce` says so.
+
+    When it ends, answers have `grace_seconds`. Raises ConfigError, AddressInUseError.
+    """
+    calls, health_servicer = OpenCalls(max_calls), health.HealthServicer()
     server = grpc.aio.server(
-        interceptors=[FailureMapper(), calls],
-        options=_OPTIONS,
+        interceptors=[FailureMapper(), *interceptors, calls],
+        options=(*_OPTIONS, *options),
         # Behind our own limit, which says more and lets probes of health through.
-        maximum_concurrent_rpcs=2 * MAX_CALLS,
+        maximum_concurrent_rpcs=2 * max_calls + _PROBES,
     )
-    add_StreamServiceServicer_to_server(streams, server)
-    add_QueryServiceServicer_to_server(QueryServicer(host), server)
-    add_RuleServiceServicer_to_server(rules, server)
-    add_EventServiceServicer_to_server(EventServicer(host), server)
+    for part in parts:
+        part.add(part.servicer, server)
     health_pb2_grpc.add_HealthServicer_to_server(health_servicer, server)
-    names = (*SERVICES, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name)
-    reflection.enable_server_reflection((*names, reflection.SERVICE_NAME), server)
-    bound = _bind(server, address)
-    await _announce(health_servicer, health_pb2.HealthCheckResponse.NOT_SERVING)
+    names = tuple(part.name for part in parts)
+    health_name = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
+    reflection.enable_server_reflection((*names, health_name, reflection.SERVICE_NAME), server)
+    listens = Listening(_bind(server, address, credentials), names, health_servicer)
+    await listens.announce(False)
     await server.start()
     try:
-        await host.start()
-        await _announce(health_servicer, health_pb2.HealthCheckResponse.SERVING)
-        logger.info("serving on %s", bound)
-        yield bound, host
+        yield listens
     finally:
         await health_servicer.enter_graceful_shutdown()
         # No call begins from here on, and only answers have the time of grace.
         stopping = asyncio.create_task(server.stop(grace_seconds + LAST_WORDS_SECONDS))
-        calls.end_all_but_answers()
-        await asyncio.gather(streams.close(), rules.close(), calls.wait_for_answers(grace_seconds))
-        await host.stop()
-        await calls.wait_for_answers(LAST_WORDS_SECONDS)
+        others = asyncio.create_task(calls.end_all_but_answers(LAST_WORDS_SECONDS))
+        await calls.wait_for_answers(grace_seconds)
+        await calls.end_answers(LAST_WORDS_SECONDS)
+        await others
+        # What they were told is on its way; nobody is cut off who can still hear it.
+        await asyncio.wait({stopping}, timeout=LAST_WORDS_SECONDS)
         await server.stop(None)
         await stopping
-        await asyncio.to_thread(threads.close)
 
 
-async def _announce(
-    servicer: health.HealthServicer, status: health_pb2.HealthCheckResponse.ServingStatus
-) -> None:
-    for name in ("", *SERVICES):
-        await servicer.set(name, status)
-
-
-def _bind(server: grpc.aio.Server, address: str) -> str:
+def _bind(server: grpc.aio.Server, address: str, credentials: grpc.ServerCredentials | None) -> str:
     """Listen; the address with the port that it got. Raises ConfigError, AddressInUseError."""
     host, separator, port = address.rpartition(":")
     if not (separator and host and port.isdecimal() and int(port) < 2**16):
@@ -162,15 +133,18 @@ def _bind(server: grpc.aio.Server, address: str) -> str:
     # gRPC does not tell why it could not bind, so a socket of our own finds out first.
     try:
         _try_to_bind(host.strip("[]"), int(port))
-        bound_port = server.add_insecure_port(address)
+        if credentials is not None:
+            bound_port = server.add_secure_port(address, credentials)
+        else:
+            bound_port = server.add_insecure_port(address)
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             raise AddressInUseError(f"another process listens on {address}") from error
         raise ConfigError(f"cannot listen on {address}: {error.strerror}") from error
     except RuntimeError as error:
         raise AddressInUseError(f"cannot listen on {address}") from error
-    if host not in _LOOPBACK:
-        logger.warning("listening on %s without TLS and passwords: keep it on a safe network", host)
+    if host not in _LOOPBACK and credentials is None:
+        logger.warning("listening on %s without TLS: keep it on a safe network", host)
     return f"{host}:{bound_port}"
 
 

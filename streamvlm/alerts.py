@@ -8,7 +8,7 @@ from datetime import UTC, datetime, time, tzinfo
 from enum import StrEnum
 
 from streamvlm.errors import RuleError
-from streamvlm.types import StreamTime
+from streamvlm.types import Interval, StreamTime
 
 MAX_TEXT_BYTES = 1000
 """UTF-8; a token is at least a byte, and a look must stay cheap."""
@@ -142,3 +142,36 @@ class Alert:
     """Of that look, in nats; see `AlertRule`."""
     highest_score: float
     """Of all looks since it began to hold."""
+    rule_text: str = ""
+    """Of the rule, as it was then."""
+    severity: Severity = Severity.WARNING
+    enter_threshold: float = 0.0
+    """What the score had to reach."""
+
+    @property
+    def is_over(self) -> bool:
+        """Whether this is its last revision."""
+        return self.state in (AlertState.RESOLVED, AlertState.EXPIRED)
+
+
+class CameraState(StrEnum):
+    """Whether a camera shows anything."""
+
+    LOST = "lost"
+    RECOVERED = "recovered"
+    UNKNOWN = "unknown"
+    """Only in a client: a word of a service that is newer."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CameraChange:
+    """A camera is lost, or back."""
+
+    outage_id: str
+    """The same for an outage's beginning and its end."""
+    stream_id: str
+    state: CameraState
+    blind: Interval
+    """From its last picture until this was told, or until it was back."""
+    reason: str
+    """Of a `Gap`."""

@@ -39,33 +39,53 @@ Name = Annotated[str, typer.Argument(metavar="NAME", help="The stream's name.")]
 
 @app.command()
 def serve(
+    service: Annotated[
+        Literal["all", "gateway", "ingest", "worker", "notifier"],
+        typer.Argument(metavar="[SERVICE]", help="all, gateway, ingest, worker or notifier."),
+    ] = "all",
     config_path: Annotated[
         Path | None, typer.Option("--config", help="A YAML file; else the built-in defaults.")
     ] = None,
     address: Annotated[
         str | None, typer.Option(metavar="HOST:PORT", help="Where to listen; port 0 finds one.")
     ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Where streams, rules and events are kept; else STREAMVLM_DATA, else "
+            "~/.local/share/streamvlm. Only without a Redis of your own.",
+        ),
+    ] = None,
     log_format: Annotated[
         Literal["text", "json"] | None,
         typer.Option(help="Lines of the log; else STREAMVLM_LOG_FORMAT, else text."),
     ] = None,
 ) -> None:
-    """Run the service until Ctrl-C or SIGTERM."""
+    """Run everything on this machine, or one service of a deployment, until Ctrl-C or SIGTERM.
+
+    One service by itself needs a Redis: STREAMVLM_REDIS_URL.
+    """
     defaults = environment()
     settings = config.load(config_path) if config_path else config.Config()
     # Before torch is loaded: OpenMP threads that spin are several times slower on a busy machine,
     # and a hub must not be called unless somebody wants it.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
-    # Late: the other commands must not wait for torch.
-    from services import logs, server
+    # Late: the other commands must not wait for all that a service needs.
+    from services import logs, run
 
     logs.configure(log_format or defaults.log_format)
-    server.serve(
+    model = f", model {settings.vlm.checkpoint}" if service in ("all", "worker") else ""
+    run.run(
+        run.Service(service),
         settings,
-        address or defaults.address,
+        address=address or defaults.address,
+        folder=data or defaults.data,
+        redis_url=defaults.redis_url.get_secret_value(),
+        name=defaults.name,
         on_ready=lambda bound: typer.echo(
-            f"streamvlm is ready on {bound}, model {settings.vlm.checkpoint}"
+            f"streamvlm {'' if service == 'all' else service + ' '}is ready on {bound}{model}"
         ),
     )
 

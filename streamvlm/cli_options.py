@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import socket
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
-from pydantic import ValidationError
+from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from streamvlm.client import DEFAULT_ADDRESS, Client
@@ -14,12 +16,17 @@ from streamvlm.errors import ConfigError
 
 
 class Environment(BaseSettings):
-    """What the environment may set: STREAMVLM_ADDRESS, STREAMVLM_LOG_FORMAT."""
+    """What the environment may set: STREAMVLM_ADDRESS and so on."""
 
     model_config = SettingsConfigDict(env_prefix="STREAMVLM_", frozen=True)
 
     address: str = DEFAULT_ADDRESS
     log_format: Literal["text", "json"] = "text"
+    data: Path = Path("~/.local/share/streamvlm")
+    redis_url: SecretStr = SecretStr("")
+    """May hold a password."""
+    name: str = Field(default_factory=socket.gethostname, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
+    """Tells a service from others of its kind; the same after a restart."""
 
 
 def environment() -> Environment:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from streamvlm.errors import ConfigError
 
@@ -122,6 +122,69 @@ class EngineConfig(Section):
     """Questions waiting or being answered; one more is refused."""
 
 
+class ProcessConfig(Section):
+    """Where a process of ours listens for the others."""
+
+    listen: str = "127.0.0.1:0"
+    """HOST:PORT; port 0 finds one."""
+    advertise: str = ""
+    """HOST:PORT at which the others reach it; empty where that is `listen`."""
+
+
+class GatewayConfig(Section):
+    """Who may call, and how."""
+
+    api_keys_file: str = ""
+    """A file with a key a line; callers send one of them. Empty: everybody may call."""
+    tls_certificate_file: str = ""
+    tls_key_file: str = ""
+    """PEM files, both or neither; read anew where they change."""
+
+    @model_validator(mode="after")
+    def _check_pair(self) -> GatewayConfig:
+        if bool(self.tls_certificate_file) is not bool(self.tls_key_file):
+            raise ValueError("tls_certificate_file and tls_key_file come together")
+        return self
+
+
+class WebhookConfig(Section):
+    """Somebody who is told of events."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
+    url: Annotated[str, Field(pattern=r"^https?://\S+$")]
+    secret_file: str = ""
+    """A file with the `whsec_...` that signs what is sent; two lines while secrets change."""
+    secret_variable: str = ""
+    """... or the environment variable that holds it."""
+    allow_private: bool = False
+    """Whether the address may be one of a private network, as it is where both are at home."""
+    stream_ids: tuple[str, ...] = ()
+    """Only events about these streams; none for all."""
+    rule_ids: tuple[str, ...] = ()
+    """Only alerts of these rules; none for all, and cameras lost and found too."""
+    expire_seconds: PositiveSeconds = 900.0
+    """What is delivered later than this says so."""
+
+
+class NotifyConfig(Section):
+    """Delivery of events."""
+
+    webhooks: tuple[WebhookConfig, ...] = ()
+    retry_seconds: tuple[Annotated[float, Field(ge=0)], ...] = (
+        5, 30, 300, 1800, 7200, 18_000, 36_000,
+    )  # fmt: skip
+    """Pauses between the attempts to deliver an event, about; behind the last one it is dead."""
+    timeout_seconds: PositiveSeconds = 15.0
+    """What a receiver has to answer."""
+
+    @model_validator(mode="after")
+    def _check_names(self) -> NotifyConfig:
+        names = [webhook.name for webhook in self.webhooks]
+        if len(set(names)) < len(names):
+            raise ValueError(f"two webhooks have one name: {sorted(names)}")
+        return self
+
+
 class Config(Section):
     """Everything, section by section."""
 
@@ -134,6 +197,10 @@ class Config(Section):
     watch: WatchConfig = WatchConfig()
     vlm: VLMConfig = VLMConfig()
     engine: EngineConfig = EngineConfig()
+    worker: ProcessConfig = ProcessConfig()
+    ingest: ProcessConfig = ProcessConfig()
+    gateway: GatewayConfig = GatewayConfig()
+    notify: NotifyConfig = NotifyConfig()
 
 
 def load(path: Path) -> Config:

@@ -9,9 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from functools import partial
+from collections.abc import Sequence
 
 from streamvlm.beginning import Beginning
 from streamvlm.config import Config
@@ -92,22 +90,22 @@ class StreamEngine:
                 f"{remember.segment_clips} clips; this model needs at least {needed}"
             )
 
-    @contextmanager
-    def reserve(self, stream_id: str) -> Iterator[Callable[[str, ClipFeed], StreamStatus]]:
-        """Hold a place while a source is opened, and give what adds it; raises as `add_stream`."""
-        with self._streams.reserve(stream_id):
-            yield partial(self._add_reserved, stream_id)
-
-    def add_stream(self, stream_id: str, source: str, feed: ClipFeed) -> StreamStatus:
-        """Watch a feed from now on; `source` is its address without credentials.
+    def add_stream(
+        self,
+        stream_id: str,
+        source: str,
+        feed: ClipFeed,
+        *,
+        created_utc_seconds: float | None = None,
+    ) -> StreamStatus:
+        """Watch a feed from now on; `source` is its address without credentials. It was created
+        now, unless it is known to be older.
 
         Raises StreamExistsError, CapacityError, EngineStoppedError; the caller keeps the feed then.
         """
-        with self.reserve(stream_id) as add:
-            return add(source, feed)
-
-    def _add_reserved(self, stream_id: str, source: str, feed: ClipFeed) -> StreamStatus:
-        stream = self._streams.add(stream_id, source, feed, self._beginning.pipeline())
+        stream = self._streams.add(
+            stream_id, source, feed, self._beginning.pipeline(), created_utc_seconds
+        )
         log.info("stream %s: added, source %s", stream_id, source)
         self.wake()
         return stream.status()
@@ -199,7 +197,9 @@ class StreamEngine:
     def stop(self) -> None:
         """End `run` after its current step, fail what waits at once, stop all feeds; any thread."""
         self._is_stopping = True
-        self._questions.close(EngineStoppedError("the engine is stopping"))
+        failure = EngineStoppedError("the engine is stopping")
+        self._questions.close(failure)
+        self.rules.close(failure)
         self.wake()
         self._streams.close()
 

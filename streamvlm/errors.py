@@ -11,9 +11,13 @@
     |-- StreamExistsError
     |-- RuleNotFoundError
     |-- RuleExistsError
+    |-- AlertNotFoundError
+    |-- AuthenticationError          no key, or one that is not known
     |-- StreamEmptyError             nothing was seen yet, so nothing can be asked
     |-- CapacityError                a limit is reached: streams, questions, bytes; try again later
     |-- EngineStoppedError           the engine is not running
+    |-- MetadataError                Redis cannot be reached, is full, or refuses to write
+    |-- FencedError                  another worker holds the stream by now
     |-- CheckpointError              a model cannot be loaded
     |-- AddressInUseError            another process listens there
     |-- ServiceUnreachableError      no service answers at the address
@@ -100,6 +104,18 @@ class RuleExistsError(StreamVLMError):
     reason = "RULE_EXISTS"
 
 
+class AlertNotFoundError(StreamVLMError):
+    """No alert has this id, or none that is still known."""
+
+    reason = "ALERT_NOT_FOUND"
+
+
+class AuthenticationError(StreamVLMError):
+    """The call has no API key, or one that the service does not know."""
+
+    reason = "KEY_REFUSED"
+
+
 class StreamEmptyError(StreamVLMError):
     """The stream has not shown a picture yet."""
 
@@ -116,6 +132,18 @@ class EngineStoppedError(StreamVLMError):
     """The engine is stopping or has stopped."""
 
     reason = "ENGINE_STOPPED"
+
+
+class MetadataError(StreamVLMError):
+    """The store of streams, rules and events cannot be used now; nothing was changed."""
+
+    reason = "METADATA_UNAVAILABLE"
+
+
+class FencedError(StreamVLMError):
+    """Another worker holds the stream by now: what this one says of it does not count."""
+
+    reason = "STREAM_FENCED"
 
 
 class CheckpointError(StreamVLMError):

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -17,13 +19,21 @@ from numpy.typing import NDArray
 from streamvlm.alerts import Alert, AlertRule
 from streamvlm.config import WatchConfig
 from streamvlm.encode import scenes_differ
-from streamvlm.errors import CapacityError, RuleExistsError, RuleNotFoundError
+from streamvlm.errors import (
+    CapacityError,
+    RuleExistsError,
+    RuleNotFoundError,
+    StreamNotFoundError,
+    StreamVLMError,
+)
 from streamvlm.streams import WatchedStream
 from streamvlm.types import Gap, StreamTime
 from streamvlm.vlm.base import DEVICE_LOST
 from streamvlm.watch import Watch
 
 log = logging.getLogger(__name__)
+
+MAX_TRIALS = 16
 
 AlertListener = Callable[[Alert], None]
 """Called on the engine's thread with each revision of an alert; must not block."""
@@ -47,6 +57,15 @@ class _Armed:
     by_stream: dict[str, _Standing] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Trial:
+    """A look that somebody waits for."""
+
+    stream_id: str
+    text: str
+    seen: Future[tuple[float, StreamTime]] = field(default_factory=Future)
+
+
 class LookTable:
     """At most `max_rules` rules. `advance` belongs to the engine's thread, the rest to any."""
 
@@ -54,8 +73,20 @@ class LookTable:
         self._config, self._listener = config, listener
         self._lock = threading.Lock()
         self._armed: dict[str, _Armed] = {}
+        self._disarmed: list[_Armed] = []
+        """What they were firing about is to be told as expired."""
+        self._open: dict[tuple[str, str], Alert] = {}
+        self._trials: deque[_Trial] = deque()
+        self._failure: StreamVLMError | None = None
         self.num_looks = 0
         """Since the start."""
+
+    def resume(self, alerts: Iterable[Alert]) -> None:
+        """Alerts that a process before this one told and that have not ended: they go on as soon as
+        their rule looks at their stream.
+        """
+        with self._lock:
+            self._open |= {(alert.rule_id, alert.stream_id): alert for alert in alerts}
 
     def add(self, rule: AlertRule) -> None:
         """Arm a rule. Raises RuleExistsError, CapacityError."""
@@ -82,26 +113,54 @@ class LookTable:
             return [self._armed[rule_id].rule for rule_id in sorted(self._armed)]
 
     def remove(self, rule_id: str) -> None:
-        """Disarm a rule; what it was firing about is not told any more.
-
-        Raises RuleNotFoundError.
-        """
+        """Disarm a rule; what it was firing about expires. Raises RuleNotFoundError."""
         with self._lock:
-            if self._armed.pop(rule_id, None) is None:
+            armed = self._armed.pop(rule_id, None)
+            if armed is None:
                 raise RuleNotFoundError(f"no rule {rule_id!r}")
+            self._disarmed.append(armed)
 
-    def delivered(self, alert: Alert) -> None:
-        """An alert reached somebody just now: its cooldown begins."""
+    def try_once(self, stream_id: str, text: str) -> Future[tuple[float, StreamTime]]:
+        """One look without a rule: its margin in nats, and how far the stream was seen. Gives what
+        `StreamPipeline.look` raises, StreamNotFoundError, EngineStoppedError. Raises CapacityError.
+        """
+        trial = _Trial(stream_id=stream_id, text=text)
         with self._lock:
-            armed = self._armed.get(alert.rule_id)
-        standing = armed.by_stream.get(alert.stream_id) if armed else None
+            if self._failure is not None:
+                trial.seen.set_exception(self._failure)
+            elif len(self._trials) >= MAX_TRIALS:
+                raise CapacityError(f"{MAX_TRIALS} rules are being tested, try again soon")
+            else:
+                self._trials.append(trial)
+        return trial.seen
+
+    def close(self, failure: StreamVLMError) -> None:
+        """Nobody looks any more: what waits for a look gets this."""
+        with self._lock:
+            self._failure, trials = failure, list(self._trials)
+            self._trials.clear()
+        for trial in trials:
+            trial.seen.set_exception(failure)
+
+    def delivered(self, rule_id: str, stream_id: str) -> None:
+        """An alert of this rule and stream reached somebody just now: its cooldown begins."""
+        with self._lock:
+            armed = self._armed.get(rule_id)
+        standing = armed.by_stream.get(stream_id) if armed else None
         if standing and (now := _shown_until(standing.stream)):
             standing.watch.delivered(now.pts_seconds)
 
     def advance(self, streams: Sequence[WatchedStream]) -> bool:
         """Take the look that has been due for longest; False where none is due."""
         with self._lock:
-            armed = list(self._armed.values())
+            armed, disarmed = list(self._armed.values()), self._disarmed
+            self._disarmed = []
+            trial = self._trials.popleft() if self._trials else None
+        if trial is not None:
+            self._try(trial, streams)
+            return True
+        for each in disarmed:
+            self._lose(each.by_stream.values())
         if not armed:
             return False
         blind = {stream.stream_id: stream.feed.status().blind for stream in streams}
@@ -114,6 +173,22 @@ class LookTable:
         self._look(min(due, key=lambda each: each.looked_seconds))
         return True
 
+    def _try(self, trial: _Trial, streams: Sequence[WatchedStream]) -> None:
+        if not trial.seen.set_running_or_notify_cancel():
+            return
+        try:
+            found = [each for each in streams if each.stream_id == trial.stream_id]
+            if not found:
+                raise StreamNotFoundError(f"no stream {trial.stream_id!r}")
+            margin, now = found[0].pipeline.look(trial.text), _shown_until(found[0])
+            assert now is not None, "what was looked at is remembered"
+            trial.seen.set_result((margin, now))
+        except DEVICE_LOST as error:
+            trial.seen.set_exception(error)
+            raise
+        except Exception as error:
+            trial.seen.set_exception(error)
+
     def _standings(self, armed: _Armed, streams: Sequence[WatchedStream]) -> list[_Standing]:
         """The rule on its streams as they are now; one that came again under its id begins anew."""
         known = armed.by_stream
@@ -123,12 +198,18 @@ class LookTable:
             if standing and standing.stream is stream:
                 armed.by_stream[stream.stream_id] = known.pop(stream.stream_id)
             elif armed.rule.watches(stream.stream_id):
-                watch = Watch(armed.rule, stream.stream_id)
+                with self._lock:
+                    open_alert = self._open.pop((armed.rule.rule_id, stream.stream_id), None)
+                watch = Watch(armed.rule, stream.stream_id, open_alert)
                 armed.by_stream[stream.stream_id] = _Standing(stream=stream, watch=watch)
-        for gone in known.values():
+        self._lose(known.values())
+        return list(armed.by_stream.values())
+
+    def _lose(self, standings: Iterable[_Standing]) -> None:
+        """Nobody looks there any more."""
+        for gone in standings:
             if at := _shown_until(gone.stream):
                 self._tell(gone.watch.lose(at))
-        return list(armed.by_stream.values())
 
     def _check_camera(self, standing: _Standing, blind: Gap | None) -> None:
         """What held when a camera went may hold or not: nobody can tell."""

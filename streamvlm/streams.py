@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
 
 from streamvlm.errors import (
@@ -46,7 +44,7 @@ class WatchedStream:
     feed: ClipFeed
     pipeline: StreamPipeline
     memory: MemoryStatus
-    created_utc_seconds: float = field(default_factory=time.time)
+    created_utc_seconds: float
 
     def status(self) -> StreamStatus:
         """As a listing shows it; any thread."""
@@ -66,40 +64,32 @@ class StreamTable:
         self._max_streams = max_streams
         self._lock = threading.Lock()
         self._streams: dict[str, WatchedStream] = {}
-        self._reserved: set[str] = set()
-        """Ids of streams that are being opened or removed."""
+        self._leaving: set[str] = set()
+        """Ids of streams that are being removed."""
         self._is_closed = False
 
-    @contextmanager
-    def reserve(self, stream_id: str) -> Iterator[None]:
-        """Hold a place for a stream while its source is being opened; `add` takes it.
+    def add(
+        self,
+        stream_id: str,
+        source: str,
+        feed: ClipFeed,
+        pipeline: StreamPipeline,
+        created_utc_seconds: float | None = None,
+    ) -> WatchedStream:
+        """Watch a feed, which was created now if nothing else is known.
 
         Raises StreamExistsError, CapacityError, EngineStoppedError.
         """
-        with self._lock:
-            self._check_room_for(stream_id)
-            self._reserved.add(stream_id)
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._reserved.discard(stream_id)
-
-    def add(
-        self, stream_id: str, source: str, feed: ClipFeed, pipeline: StreamPipeline
-    ) -> WatchedStream:
-        """Watch a feed; inside `reserve` only. Raises EngineStoppedError."""
         stream = WatchedStream(
             stream_id=stream_id,
             source=source,
             feed=feed,
             pipeline=pipeline,
             memory=pipeline.status(),
+            created_utc_seconds=created_utc_seconds or time.time(),
         )
         with self._lock:
-            assert stream_id in self._reserved, f"no place is reserved for {stream_id!r}"
-            self._check_open()
-            self._reserved.remove(stream_id)
+            self._check_room_for(stream_id)
             self._streams[stream_id] = stream
         return stream
 
@@ -125,12 +115,12 @@ class StreamTable:
             stream = self._streams.pop(stream_id, None)
             if stream is None:
                 raise StreamNotFoundError(f"no stream {stream_id!r}")
-            self._reserved.add(stream_id)
+            self._leaving.add(stream_id)
         try:
             stream.feed.stop()
         finally:
             with self._lock:
-                self._reserved.discard(stream_id)
+                self._leaving.discard(stream_id)
 
     def close(self) -> None:
         """Take all streams out, stop their feeds, and take no more."""
@@ -146,17 +136,14 @@ class StreamTable:
         for stop in stops:
             stop.result()
 
-    def _check_open(self) -> None:
+    def _check_room_for(self, stream_id: str) -> None:
         if self._is_closed:
             raise EngineStoppedError("the engine is stopping")
-
-    def _check_room_for(self, stream_id: str) -> None:
-        self._check_open()
         if stream_id in self._streams:
             raise StreamExistsError(f"stream {stream_id!r} exists already")
-        if stream_id in self._reserved:
-            raise StreamExistsError(f"stream {stream_id!r} is being opened or removed")
-        if len(self._streams) + len(self._reserved) >= self._max_streams:
+        if stream_id in self._leaving:
+            raise StreamExistsError(f"stream {stream_id!r} is being removed")
+        if len(self._streams) + len(self._leaving) >= self._max_streams:
             raise CapacityError(
                 f"{self._max_streams} streams are watched, engine.max_streams allows no more"
             )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -24,6 +25,12 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         if os.environ.get("FAIL_WITHOUT_CUDA") == "1":
             pytest.fail("FAIL_WITHOUT_CUDA=1, but no CUDA device is available")
         pytest.skip("needs a CUDA device")
+
+
+@pytest.fixture(autouse=True)
+def _own_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A service that a test starts keeps its data apart from that of the user."""
+    monkeypatch.setenv("STREAMVLM_DATA", str(tmp_path / "data"))
 
 
 @cache

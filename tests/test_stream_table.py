@@ -33,8 +33,7 @@ class Pipeline:
 
 
 def add(table: StreamTable, stream_id: str, feed: Meeting) -> None:
-    with table.reserve(stream_id):
-        table.add(stream_id, "push:", feed, cast(StreamPipeline, Pipeline()))
+    table.add(stream_id, "push:", feed, cast(StreamPipeline, Pipeline()))
 
 
 def test_feeds_are_stopped_all_at_the_same_time() -> None:
@@ -45,15 +44,14 @@ def test_feeds_are_stopped_all_at_the_same_time() -> None:
     assert table.all() == [] and not barrier.broken
 
 
-def test_a_place_that_is_reserved_is_taken() -> None:
-    table = StreamTable(1)
-    with table.reserve("a"):
-        with pytest.raises(StreamExistsError, match="being opened"), table.reserve("a"):
-            pass
-        with pytest.raises(CapacityError), table.reserve("b"):
-            pass
-    with table.reserve("b"):
-        pass
+def test_a_full_table_takes_no_more_and_no_id_twice() -> None:
+    table = StreamTable(2)
+    add(table, "a", Meeting(threading.Barrier(1)))
+    with pytest.raises(StreamExistsError, match="exists already"):
+        add(table, "a", Meeting(threading.Barrier(1)))
+    add(table, "b", Meeting(threading.Barrier(1)))
+    with pytest.raises(CapacityError, match="2 streams"):
+        add(table, "c", Meeting(threading.Barrier(1)))
 
 
 def test_a_removed_stream_has_its_place_until_its_feed_has_ended() -> None:
@@ -63,17 +61,15 @@ def test_a_removed_stream_has_its_place_until_its_feed_has_ended() -> None:
     removing.start()
     while table.all():
         pass
-    with pytest.raises((CapacityError, StreamExistsError)), table.reserve("b"):
-        pass
+    with pytest.raises((CapacityError, StreamExistsError)):
+        add(table, "b", Meeting(barrier))
     barrier.wait(10)
     removing.join()
-    with table.reserve("b"):
-        pass
+    add(table, "b", Meeting(barrier))
 
 
-def test_what_was_being_opened_is_not_added_to_a_closed_table() -> None:
+def test_a_closed_table_takes_nothing() -> None:
     table = StreamTable(1)
-    with table.reserve("a"):
-        table.close()
-        with pytest.raises(EngineStoppedError):
-            table.add("a", "push:", Meeting(threading.Barrier(1)), cast(StreamPipeline, Pipeline()))
+    table.close()
+    with pytest.raises(EngineStoppedError):
+        add(table, "a", Meeting(threading.Barrier(1)))

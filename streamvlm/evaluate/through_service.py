@@ -46,7 +46,8 @@ def serving(config: Path | None = None) -> Iterator[str]:
     address = f"127.0.0.1:{_free_port()}"
     command = [sys.executable, "-m", "streamvlm.cli", "serve", "--address", address]
     command += [f"--config={config}"] if config else []
-    with tempfile.TemporaryFile() as log:
+    with tempfile.TemporaryDirectory() as data, tempfile.TemporaryFile() as log:
+        command += [f"--data={data}"]
         process = subprocess.Popen(command, stdout=log, stderr=log)
         try:
             _wait_for_service(process, address)

@@ -69,6 +69,11 @@ class Decision:
             return score < self._rule.leave_threshold
         return self._holding is Holding.YES and score >= self._rule.enter_threshold
 
+    def resume(self, since_seconds: float) -> None:
+        """It held since this stream time, as others found: looks that speak against it end it."""
+        self._looks.clear()
+        self._holding, self._since_seconds = Holding.YES, since_seconds
+
     def forget(self) -> None:
         """Nothing was seen for a while: what was seen before says nothing about what follows."""
         self._looks.clear()

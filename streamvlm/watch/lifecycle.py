@@ -27,11 +27,14 @@ _NAMESPACE = uuid.UUID("5a1f6f0e-6f1c-5c59-9a0b-0d8f0a8f4a1e")
 class Watch:
     """One rule on one stream: looks in, revisions of alerts out."""
 
-    def __init__(self, rule: AlertRule, stream_id: str) -> None:
+    def __init__(self, rule: AlertRule, stream_id: str, open_alert: Alert | None = None) -> None:
+        """`open_alert` was told by a process before this one and has not ended: it goes on."""
         self.rule, self._stream_id = rule, stream_id
         self._background, self._decision = Background(), Decision(rule)
-        self._alert: Alert | None = None
+        self._alert = open_alert
         """The newest revision of what holds now."""
+        if open_alert is not None:
+            self._decision.resume(open_alert.began.pts_seconds)
         self._quiet_until = float("-inf")
 
     def look(self, at: StreamTime, margin: float) -> Alert | None:
@@ -82,6 +85,9 @@ class Watch:
                 observed=at,
                 score=score,
                 highest_score=score,
+                rule_text=self.rule.text,
+                severity=self.rule.severity,
+                enter_threshold=self.rule.enter_threshold,
             )
             return self._alert
         if self._alert.state is AlertState.SUPPRESSED:

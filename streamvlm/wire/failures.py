@@ -14,6 +14,7 @@ from streamvlm.errors import (
     CapacityError,
     EngineStoppedError,
     InvalidInputError,
+    MetadataError,
     QuestionError,
     SourceAddressError,
     StreamVLMError,
@@ -22,7 +23,11 @@ from streamvlm.errors import (
 DOMAIN = "streamvlm.dev"
 """Of our reasons: who else sends an ErrorInfo means something else by its words."""
 
-RETRY_SECONDS: dict[type[StreamVLMError], int] = {CapacityError: 5, EngineStoppedError: 2}
+RETRY_SECONDS: dict[type[StreamVLMError], int] = {
+    CapacityError: 5,
+    EngineStoppedError: 2,
+    MetadataError: 2,
+}
 """Errors that may be gone when the same is asked again, and when that makes sense."""
 
 _MOST_BYTES = 1_000

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
+import pytest_asyncio
 
+from services.redis_server import redis_server
+from services.store import Store, connected
 from streamvlm.client import Client
 from tests.services.serving import Serving
 
@@ -23,3 +27,10 @@ def client(serving: Serving) -> Iterator[Client]:
         yield client
         for status in client.list_streams():
             client.delete_stream(status.stream_id)
+
+
+@pytest_asyncio.fixture
+async def store(tmp_path: Path) -> AsyncIterator[Store]:
+    """A real Redis with nothing in it."""
+    async with redis_server(tmp_path / "redis") as url, connected(url) as store:
+        yield store

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import tempfile
 import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 import numpy as np
 import uvloop
 
-from services.host import EngineHost
-from services.server import running
+from services.embedded import Embedded, embedded
 from streamvlm.client import Client, PushedFrame
 from streamvlm.config import Config
 
@@ -49,17 +50,17 @@ class Serving:
     ) -> None:
         self._config = config or small_config()
         self._wanted, self._grace_seconds = address, grace_seconds
-        self._started: Future[tuple[str, EngineHost]] = Future()
+        self._started: Future[Embedded] = Future()
         self._must_stop: Future[None] = Future()
         self._thread = threading.Thread(target=self._run, name="serving", daemon=True)
 
     @property
     def address(self) -> str:
-        return self._started.result(START_SECONDS)[0]
+        return self.services.address
 
     @property
-    def host(self) -> EngineHost:
-        return self._started.result(START_SECONDS)[1]
+    def services(self) -> Embedded:
+        return self._started.result(START_SECONDS)
 
     def begin(self) -> None:
         self._thread.start()
@@ -92,11 +93,12 @@ class Serving:
             self._started.set_exception(error)
 
     async def _serve(self) -> None:
-        async with running(
-            self._config, self._wanted, grace_seconds=self._grace_seconds
-        ) as started:
-            self._started.set_result(started)
-            await asyncio.wrap_future(self._must_stop)
+        with tempfile.TemporaryDirectory() as folder:
+            async with embedded(
+                self._config, self._wanted, Path(folder), grace_seconds=self._grace_seconds
+            ) as started:
+                self._started.set_result(started)
+                await asyncio.wrap_future(self._must_stop)
 
 
 def frames(number: int, *, first: int = 0) -> list[PushedFrame]:

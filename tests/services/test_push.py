@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from services.streams import WINDOW_FRAMES
+from services.sources import WINDOW_FRAMES
 from streamvlm.client import Client, PushedFrame
 from streamvlm.errors import CapacityError, InvalidInputError, SourceLostError, StreamNotFoundError
 from streamvlm.types import AnswerStarted, ClockSource
 from streamvlm.wire.v1 import stream_service_pb2 as pb
 from streamvlm.wire.v1.stream_service_pb2_grpc import StreamServiceStub
-from tests.services.serving import START_UTC, Serving, frames, push_stream
+from tests.services.serving import START_UTC, Serving, frames, push_stream, until
 
 
 def encoded(index: int, encoding: str) -> PushedFrame:
@@ -57,7 +57,7 @@ def test_jpeg_and_png_are_taken_and_the_rest_is_answered_in_band(client: Client)
     assert [ack.is_sampled for ack in acks] == [True, True, False, False, False, False, True]
     assert [ack.frames_refused for ack in acks] == [0, 0, 1, 2, 3, 4, 4]
     assert [ack.error is None for ack in acks] == [ack.is_sampled for ack in acks]
-    assert client.get_stream("pushed").feed.frames_sampled == 3
+    until(lambda: client.get_stream("pushed").feed.frames_sampled == 3)
 
 
 def test_a_frame_is_taken_from_the_caller_only_when_there_is_room(client: Client) -> None:
@@ -79,7 +79,7 @@ def test_a_stream_goes_on_with_the_next_call(client: Client) -> None:
     push_stream(client, "pushed", num_frames=3)
     acks = list(client.push_frames("pushed", frames(3, first=3)))
     assert [ack.error for ack in acks] == [None] * 3
-    assert client.get_stream("pushed").feed.frames_sampled == 6
+    until(lambda: client.get_stream("pushed").feed.frames_sampled == 6)
 
 
 def test_a_caller_may_leave_in_the_middle(client: Client) -> None:
@@ -87,7 +87,7 @@ def test_a_caller_may_leave_in_the_middle(client: Client) -> None:
     acks = client.push_frames("pushed", frames(40))
     next(acks)
     acks.close()
-    assert client.get_stream("pushed").feed.frames_sampled >= 1
+    until(lambda: client.get_stream("pushed").feed.frames_sampled >= 1)
 
 
 def test_only_push_streams_take_frames(client: Client) -> None:

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import grpc
 import pytest
@@ -14,8 +15,9 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
     ProtoReflectionDescriptorDatabase,
 )
 
-from services import server
-from services.server import SERVICES, serve
+from services import gateway
+from services.gateway import SERVICES
+from services.run import Service, run
 from streamvlm.client import Client, PushedFrame
 from streamvlm.config import Config
 from streamvlm.engine import StreamEngine
@@ -70,8 +72,8 @@ def test_nothing_is_served_before_the_model_is_loaded(monkeypatch: pytest.Monkey
         starting = Serving(address=address)
         starting.begin()
         assert is_loading.wait(20)
-        with Client(address) as client, pytest.raises(EngineStoppedError, match="being loaded"):
-            client.list_streams()
+        with Client(address) as client, pytest.raises(EngineStoppedError, match="ready"):
+            client.create_stream("door", "push:")
         watched = health_pb2_grpc.HealthStub(channel).Watch(
             health_pb2.HealthCheckRequest(service=SERVICES[1]), timeout=20
         )
@@ -191,7 +193,7 @@ def test_work_with_a_request_id_ends_with_the_service() -> None:
 
 
 def test_probes_get_through_when_no_more_calls_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server, "MAX_CALLS", 2)
+    monkeypatch.setattr(gateway, "MAX_CALLS", 2)
     with Serving() as serving, Client(serving.address) as client:
         is_over = threading.Event()
 
@@ -216,7 +218,7 @@ def test_probes_get_through_when_no_more_calls_do(monkeypatch: pytest.MonkeyPatc
 
 
 def test_an_engine_that_fails_ends_the_service(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:
     def fail(engine: StreamEngine) -> None:
         raise RuntimeError("the device is gone")
@@ -225,7 +227,14 @@ def test_an_engine_that_fails_ends_the_service(
     at_interrupt = signal.getsignal(signal.SIGINT)
     try:
         with pytest.raises(StreamVLMError, match="the engine failed"):
-            serve(small_config(), "127.0.0.1:0")
+            run(
+                Service.ALL,
+                small_config(),
+                address="127.0.0.1:0",
+                folder=tmp_path,
+                redis_url="",
+                name="test",
+            )
     finally:
         signal.signal(signal.SIGINT, at_interrupt)
     assert "the device is gone" in caplog.text

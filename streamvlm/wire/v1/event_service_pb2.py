@@ -22,28 +22,46 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
+from streamvlm.wire.v1 import rule_service_pb2 as streamvlm_dot_v1_dot_rule__service__pb2
 from streamvlm.wire.v1 import time_pb2 as streamvlm_dot_v1_dot_time__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n streamvlm/v1/event_service.proto\x12\x0cstreamvlm.v1\x1a\x17streamvlm/v1/time.proto\"<\n\x10SubscribeRequest\x12\x14\n\x0cresume_token\x18\x01 \x01(\t\x12\x12\n\nstream_ids\x18\x02 \x03(\t\"\xae\x01\n\x11SubscribeResponse\x12\x14\n\x0cresume_token\x18\x01 \x01(\t\x12$\n\x05\x61lert\x18\x02 \x01(\x0b\x32\x13.streamvlm.v1.AlertH\x00\x12&\n\x06lagged\x18\x03 \x01(\x0b\x32\x14.streamvlm.v1.LaggedH\x00\x12,\n\theartbeat\x18\x04 \x01(\x0b\x32\x17.streamvlm.v1.HeartbeatH\x00\x42\x07\n\x05\x65vent\"\x0b\n\tHeartbeat\"\x19\n\x06Lagged\x12\x0f\n\x07skipped\x18\x01 \x01(\x03\"\xed\x01\n\x05\x41lert\x12\x10\n\x08\x61lert_id\x18\x01 \x01(\t\x12\x10\n\x08revision\x18\x02 \x01(\x05\x12\'\n\x05state\x18\x03 \x01(\x0e\x32\x18.streamvlm.v1.AlertState\x12\x0f\n\x07rule_id\x18\x04 \x01(\t\x12\x11\n\tstream_id\x18\x05 \x01(\t\x12$\n\x05\x62\x65gan\x18\x06 \x01(\x0b\x32\x15.streamvlm.v1.Instant\x12\'\n\x08observed\x18\x07 \x01(\x0b\x32\x15.streamvlm.v1.Instant\x12\r\n\x05score\x18\x08 \x01(\x01\x12\x15\n\rhighest_score\x18\t \x01(\x01*\xa9\x01\n\nAlertState\x12\x1b\n\x17\x41LERT_STATE_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x41LERT_STATE_SUPPRESSED\x10\x01\x12\x16\n\x12\x41LERT_STATE_FIRING\x10\x02\x12\x17\n\x13\x41LERT_STATE_UPDATED\x10\x03\x12\x18\n\x14\x41LERT_STATE_RESOLVED\x10\x04\x12\x17\n\x13\x41LERT_STATE_EXPIRED\x10\x05\x32^\n\x0c\x45ventService\x12N\n\tSubscribe\x12\x1e.streamvlm.v1.SubscribeRequest\x1a\x1f.streamvlm.v1.SubscribeResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n streamvlm/v1/event_service.proto\x12\x0cstreamvlm.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1fstreamvlm/v1/rule_service.proto\x1a\x17streamvlm/v1/time.proto\"<\n\x10SubscribeRequest\x12\x14\n\x0cresume_token\x18\x01 \x01(\t\x12\x12\n\nstream_ids\x18\x02 \x03(\t\"\xdc\x01\n\x11SubscribeResponse\x12\x14\n\x0cresume_token\x18\x01 \x01(\t\x12$\n\x05\x61lert\x18\x02 \x01(\x0b\x32\x13.streamvlm.v1.AlertH\x00\x12&\n\x06lagged\x18\x03 \x01(\x0b\x32\x14.streamvlm.v1.LaggedH\x00\x12,\n\theartbeat\x18\x04 \x01(\x0b\x32\x17.streamvlm.v1.HeartbeatH\x00\x12,\n\x06\x63\x61mera\x18\x05 \x01(\x0b\x32\x1a.streamvlm.v1.CameraChangeH\x00\x42\x07\n\x05\x65vent\"N\n\x11ListEventsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x12\n\nstream_ids\x18\x03 \x03(\t\"R\n\x12ListEventsResponse\x12#\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x13.streamvlm.v1.Event\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"D\n\x17\x41\x63knowledgeAlertRequest\x12\x10\n\x08\x61lert_id\x18\x01 \x01(\t\x12\x17\n\x0f\x61\x63knowledged_by\x18\x02 \x01(\t\"R\n\x18\x41\x63knowledgeAlertResponse\x12\x36\n\x0f\x61\x63knowledgement\x18\x01 \x01(\x0b\x32\x1d.streamvlm.v1.Acknowledgement\"T\n\x0f\x41\x63knowledgement\x12\x17\n\x0f\x61\x63knowledged_by\x18\x01 \x01(\t\x12(\n\x04time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x9c\x01\n\x05\x45vent\x12$\n\x05\x61lert\x18\x01 \x01(\x0b\x32\x13.streamvlm.v1.AlertH\x00\x12,\n\x06\x63\x61mera\x18\x02 \x01(\x0b\x32\x1a.streamvlm.v1.CameraChangeH\x00\x12\x36\n\x0f\x61\x63knowledgement\x18\x03 \x01(\x0b\x32\x1d.streamvlm.v1.AcknowledgementB\x07\n\x05\x65vent\"\x95\x01\n\x0c\x43\x61meraChange\x12\x11\n\toutage_id\x18\x01 \x01(\t\x12\x11\n\tstream_id\x18\x02 \x01(\t\x12(\n\x05state\x18\x03 \x01(\x0e\x32\x19.streamvlm.v1.CameraState\x12%\n\x05\x62lind\x18\x04 \x01(\x0b\x32\x16.streamvlm.v1.Interval\x12\x0e\n\x06reason\x18\x05 \x01(\t\"\x0b\n\tHeartbeat\"\x19\n\x06Lagged\x12\x0f\n\x07skipped\x18\x01 \x01(\x03\"\xc3\x02\n\x05\x41lert\x12\x10\n\x08\x61lert_id\x18\x01 \x01(\t\x12\x10\n\x08revision\x18\x02 \x01(\x05\x12\'\n\x05state\x18\x03 \x01(\x0e\x32\x18.streamvlm.v1.AlertState\x12\x0f\n\x07rule_id\x18\x04 \x01(\t\x12\x11\n\tstream_id\x18\x05 \x01(\t\x12$\n\x05\x62\x65gan\x18\x06 \x01(\x0b\x32\x15.streamvlm.v1.Instant\x12\'\n\x08observed\x18\x07 \x01(\x0b\x32\x15.streamvlm.v1.Instant\x12\r\n\x05score\x18\x08 \x01(\x01\x12\x15\n\rhighest_score\x18\t \x01(\x01\x12\x11\n\trule_text\x18\n \x01(\t\x12(\n\x08severity\x18\x0b \x01(\x0e\x32\x16.streamvlm.v1.Severity\x12\x17\n\x0f\x65nter_threshold\x18\x0c \x01(\x01*^\n\x0b\x43\x61meraState\x12\x1c\n\x18\x43\x41MERA_STATE_UNSPECIFIED\x10\x00\x12\x15\n\x11\x43\x41MERA_STATE_LOST\x10\x01\x12\x1a\n\x16\x43\x41MERA_STATE_RECOVERED\x10\x02*\xa9\x01\n\nAlertState\x12\x1b\n\x17\x41LERT_STATE_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x41LERT_STATE_SUPPRESSED\x10\x01\x12\x16\n\x12\x41LERT_STATE_FIRING\x10\x02\x12\x17\n\x13\x41LERT_STATE_UPDATED\x10\x03\x12\x18\n\x14\x41LERT_STATE_RESOLVED\x10\x04\x12\x17\n\x13\x41LERT_STATE_EXPIRED\x10\x05\x32\x92\x02\n\x0c\x45ventService\x12N\n\tSubscribe\x12\x1e.streamvlm.v1.SubscribeRequest\x1a\x1f.streamvlm.v1.SubscribeResponse0\x01\x12O\n\nListEvents\x12\x1f.streamvlm.v1.ListEventsRequest\x1a .streamvlm.v1.ListEventsResponse\x12\x61\n\x10\x41\x63knowledgeAlert\x12%.streamvlm.v1.AcknowledgeAlertRequest\x1a&.streamvlm.v1.AcknowledgeAlertResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'streamvlm.v1.event_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_ALERTSTATE']._serialized_start=595
-  _globals['_ALERTSTATE']._serialized_end=764
-  _globals['_SUBSCRIBEREQUEST']._serialized_start=75
-  _globals['_SUBSCRIBEREQUEST']._serialized_end=135
-  _globals['_SUBSCRIBERESPONSE']._serialized_start=138
-  _globals['_SUBSCRIBERESPONSE']._serialized_end=312
-  _globals['_HEARTBEAT']._serialized_start=314
-  _globals['_HEARTBEAT']._serialized_end=325
-  _globals['_LAGGED']._serialized_start=327
-  _globals['_LAGGED']._serialized_end=352
-  _globals['_ALERT']._serialized_start=355
-  _globals['_ALERT']._serialized_end=592
-  _globals['_EVENTSERVICE']._serialized_start=766
-  _globals['_EVENTSERVICE']._serialized_end=860
+  _globals['_CAMERASTATE']._serialized_start=1507
+  _globals['_CAMERASTATE']._serialized_end=1601
+  _globals['_ALERTSTATE']._serialized_start=1604
+  _globals['_ALERTSTATE']._serialized_end=1773
+  _globals['_SUBSCRIBEREQUEST']._serialized_start=141
+  _globals['_SUBSCRIBEREQUEST']._serialized_end=201
+  _globals['_SUBSCRIBERESPONSE']._serialized_start=204
+  _globals['_SUBSCRIBERESPONSE']._serialized_end=424
+  _globals['_LISTEVENTSREQUEST']._serialized_start=426
+  _globals['_LISTEVENTSREQUEST']._serialized_end=504
+  _globals['_LISTEVENTSRESPONSE']._serialized_start=506
+  _globals['_LISTEVENTSRESPONSE']._serialized_end=588
+  _globals['_ACKNOWLEDGEALERTREQUEST']._serialized_start=590
+  _globals['_ACKNOWLEDGEALERTREQUEST']._serialized_end=658
+  _globals['_ACKNOWLEDGEALERTRESPONSE']._serialized_start=660
+  _globals['_ACKNOWLEDGEALERTRESPONSE']._serialized_end=742
+  _globals['_ACKNOWLEDGEMENT']._serialized_start=744
+  _globals['_ACKNOWLEDGEMENT']._serialized_end=828
+  _globals['_EVENT']._serialized_start=831
+  _globals['_EVENT']._serialized_end=987
+  _globals['_CAMERACHANGE']._serialized_start=990
+  _globals['_CAMERACHANGE']._serialized_end=1139
+  _globals['_HEARTBEAT']._serialized_start=1141
+  _globals['_HEARTBEAT']._serialized_end=1152
+  _globals['_LAGGED']._serialized_start=1154
+  _globals['_LAGGED']._serialized_end=1179
+  _globals['_ALERT']._serialized_start=1182
+  _globals['_ALERT']._serialized_end=1505
+  _globals['_EVENTSERVICE']._serialized_start=1776
+  _globals['_EVENTSERVICE']._serialized_end=2050
 # @@protoc_insertion_point(module_scope)

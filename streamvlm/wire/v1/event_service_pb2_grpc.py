@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class EventServiceStub:
-    """What rules led to.
+    """What rules led to, and how cameras are doing.
     """
 
     def __init__(self, channel):
@@ -40,10 +40,20 @@ class EventServiceStub:
                 request_serializer=streamvlm_dot_v1_dot_event__service__pb2.SubscribeRequest.SerializeToString,
                 response_deserializer=streamvlm_dot_v1_dot_event__service__pb2.SubscribeResponse.FromString,
                 _registered_method=True)
+        self.ListEvents = channel.unary_unary(
+                '/streamvlm.v1.EventService/ListEvents',
+                request_serializer=streamvlm_dot_v1_dot_event__service__pb2.ListEventsRequest.SerializeToString,
+                response_deserializer=streamvlm_dot_v1_dot_event__service__pb2.ListEventsResponse.FromString,
+                _registered_method=True)
+        self.AcknowledgeAlert = channel.unary_unary(
+                '/streamvlm.v1.EventService/AcknowledgeAlert',
+                request_serializer=streamvlm_dot_v1_dot_event__service__pb2.AcknowledgeAlertRequest.SerializeToString,
+                response_deserializer=streamvlm_dot_v1_dot_event__service__pb2.AcknowledgeAlertResponse.FromString,
+                _registered_method=True)
 
 
 class EventServiceServicer:
-    """What rules led to.
+    """What rules led to, and how cameras are doing.
     """
 
     def Subscribe(self, request, context):
@@ -57,6 +67,21 @@ class EventServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListEvents(self, request, context):
+        """What happened before, the newest first, in pages.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AcknowledgeAlert(self, request, context):
+        """Note that somebody has seen to an alert. The first time counts. NOT_FOUND where the service does
+        not know the alert, or not any more.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_EventServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -64,6 +89,16 @@ def add_EventServiceServicer_to_server(servicer, server):
                     servicer.Subscribe,
                     request_deserializer=streamvlm_dot_v1_dot_event__service__pb2.SubscribeRequest.FromString,
                     response_serializer=streamvlm_dot_v1_dot_event__service__pb2.SubscribeResponse.SerializeToString,
+            ),
+            'ListEvents': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListEvents,
+                    request_deserializer=streamvlm_dot_v1_dot_event__service__pb2.ListEventsRequest.FromString,
+                    response_serializer=streamvlm_dot_v1_dot_event__service__pb2.ListEventsResponse.SerializeToString,
+            ),
+            'AcknowledgeAlert': grpc.unary_unary_rpc_method_handler(
+                    servicer.AcknowledgeAlert,
+                    request_deserializer=streamvlm_dot_v1_dot_event__service__pb2.AcknowledgeAlertRequest.FromString,
+                    response_serializer=streamvlm_dot_v1_dot_event__service__pb2.AcknowledgeAlertResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -74,7 +109,7 @@ def add_EventServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class EventService:
-    """What rules led to.
+    """What rules led to, and how cameras are doing.
     """
 
     @staticmethod
@@ -94,6 +129,60 @@ class EventService:
             '/streamvlm.v1.EventService/Subscribe',
             streamvlm_dot_v1_dot_event__service__pb2.SubscribeRequest.SerializeToString,
             streamvlm_dot_v1_dot_event__service__pb2.SubscribeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListEvents(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/streamvlm.v1.EventService/ListEvents',
+            streamvlm_dot_v1_dot_event__service__pb2.ListEventsRequest.SerializeToString,
+            streamvlm_dot_v1_dot_event__service__pb2.ListEventsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AcknowledgeAlert(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/streamvlm.v1.EventService/AcknowledgeAlert',
+            streamvlm_dot_v1_dot_event__service__pb2.AcknowledgeAlertRequest.SerializeToString,
+            streamvlm_dot_v1_dot_event__service__pb2.AcknowledgeAlertResponse.FromString,
             options,
             channel_credentials,
             insecure,

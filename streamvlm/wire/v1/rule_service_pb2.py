@@ -23,37 +23,46 @@ _sym_db = _symbol_database.Default()
 
 
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
+from streamvlm.wire.v1 import time_pb2 as streamvlm_dot_v1_dot_time__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fstreamvlm/v1/rule_service.proto\x12\x0cstreamvlm.v1\x1a\x1egoogle/protobuf/duration.proto\"\xaf\x03\n\x04Rule\x12\x0f\n\x07rule_id\x18\x01 \x01(\t\x12\x0c\n\x04text\x18\x02 \x01(\t\x12\x12\n\nstream_ids\x18\x03 \x03(\t\x12\x1c\n\x0f\x65nter_threshold\x18\x04 \x01(\x01H\x00\x88\x01\x01\x12\x1c\n\x0fleave_threshold\x18\x05 \x01(\x01H\x01\x88\x01\x01\x12\x19\n\x0cneeded_looks\x18\x06 \x01(\x05H\x02\x88\x01\x01\x12\x1d\n\x10\x63onsidered_looks\x18\x07 \x01(\x05H\x03\x88\x01\x01\x12/\n\x0cmin_duration\x18\x08 \x01(\x0b\x32\x19.google.protobuf.Duration\x12+\n\x08\x63ooldown\x18\t \x01(\x0b\x32\x19.google.protobuf.Duration\x12(\n\x08severity\x18\n \x01(\x0e\x32\x16.streamvlm.v1.Severity\x12(\n\x08schedule\x18\x0b \x01(\x0b\x32\x16.streamvlm.v1.ScheduleB\x12\n\x10_enter_thresholdB\x12\n\x10_leave_thresholdB\x0f\n\r_needed_looksB\x13\n\x11_considered_looks\"K\n\x08Schedule\x12\x10\n\x08weekdays\x18\x01 \x03(\x05\x12\r\n\x05start\x18\x02 \x01(\t\x12\x0b\n\x03\x65nd\x18\x03 \x01(\t\x12\x11\n\ttime_zone\x18\x04 \x01(\t\"I\n\x11\x43reateRuleRequest\x12 \n\x04rule\x18\x01 \x01(\x0b\x32\x12.streamvlm.v1.Rule\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"6\n\x12\x43reateRuleResponse\x12 \n\x04rule\x18\x01 \x01(\x0b\x32\x12.streamvlm.v1.Rule\"!\n\x0eGetRuleRequest\x12\x0f\n\x07rule_id\x18\x01 \x01(\t\"3\n\x0fGetRuleResponse\x12 \n\x04rule\x18\x01 \x01(\x0b\x32\x12.streamvlm.v1.Rule\"9\n\x10ListRulesRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"O\n\x11ListRulesResponse\x12!\n\x05rules\x18\x01 \x03(\x0b\x32\x12.streamvlm.v1.Rule\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"8\n\x11\x44\x65leteRuleRequest\x12\x0f\n\x07rule_id\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"\x14\n\x12\x44\x65leteRuleResponse*d\n\x08Severity\x12\x18\n\x14SEVERITY_UNSPECIFIED\x10\x00\x12\x11\n\rSEVERITY_INFO\x10\x01\x12\x14\n\x10SEVERITY_WARNING\x10\x02\x12\x15\n\x11SEVERITY_CRITICAL\x10\x03\x32\xc5\x02\n\x0bRuleService\x12O\n\nCreateRule\x12\x1f.streamvlm.v1.CreateRuleRequest\x1a .streamvlm.v1.CreateRuleResponse\x12\x46\n\x07GetRule\x12\x1c.streamvlm.v1.GetRuleRequest\x1a\x1d.streamvlm.v1.GetRuleResponse\x12L\n\tListRules\x12\x1e.streamvlm.v1.ListRulesRequest\x1a\x1f.streamvlm.v1.ListRulesResponse\x12O\n\nDeleteRule\x12\x1f.streamvlm.v1.DeleteRuleRequest\x1a .streamvlm.v1.DeleteRuleResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fstreamvlm/v1/rule_service.proto\x12\x0cstreamvlm.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x17streamvlm/v1/time.proto\"\xaf\x03\n\x04Rule\x12\x0f\n\x07rule_id\x18\x01 \x01(\t\x12\x0c\n\x04text\x18\x02 \x01(\t\x12\x12\n\nstream_ids\x18\x03 \x03(\t\x12\x1c\n\x0f\x65nter_threshold\x18\x04 \x01(\x01H\x00\x88\x01\x01\x12\x1c\n\x0fleave_threshold\x18\x05 \x01(\x01H\x01\x88\x01\x01\x12\x19\n\x0cneeded_looks\x18\x06 \x01(\x05H\x02\x88\x01\x01\x12\x1d\n\x10\x63onsidered_looks\x18\x07 \x01(\x05H\x03\x88\x01\x01\x12/\n\x0cmin_duration\x18\x08 \x01(\x0b\x32\x19.google.protobuf.Duration\x12+\n\x08\x63ooldown\x18\t \x01(\x0b\x32\x19.google.protobuf.Duration\x12(\n\x08severity\x18\n \x01(\x0e\x32\x16.streamvlm.v1.Severity\x12(\n\x08schedule\x18\x0b \x01(\x0b\x32\x16.streamvlm.v1.ScheduleB\x12\n\x10_enter_thresholdB\x12\n\x10_leave_thresholdB\x0f\n\r_needed_looksB\x13\n\x11_considered_looks\"K\n\x08Schedule\x12\x10\n\x08weekdays\x18\x01 \x03(\x05\x12\r\n\x05start\x18\x02 \x01(\t\x12\x0b\n\x03\x65nd\x18\x03 \x01(\t\x12\x11\n\ttime_zone\x18\x04 \x01(\t\"I\n\x11\x43reateRuleRequest\x12 \n\x04rule\x18\x01 \x01(\x0b\x32\x12.streamvlm.v1.Rule\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"6\n\x12\x43reateRuleResponse\x12 \n\x04rule\x18\x01 \x01(\x0b\x32\x12.streamvlm.v1.Rule\"!\n\x0eGetRuleRequest\x12\x0f\n\x07rule_id\x18\x01 \x01(\t\"3\n\x0fGetRuleResponse\x12 \n\x04rule\x18\x01 \x01(\x0b\x32\x12.streamvlm.v1.Rule\"9\n\x10ListRulesRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"O\n\x11ListRulesResponse\x12!\n\x05rules\x18\x01 \x03(\x0b\x32\x12.streamvlm.v1.Rule\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"8\n\x11\x44\x65leteRuleRequest\x12\x0f\n\x07rule_id\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"\x14\n\x12\x44\x65leteRuleResponse\"I\n\x11UpdateRuleRequest\x12 \n\x04rule\x18\x01 \x01(\x0b\x32\x12.streamvlm.v1.Rule\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"6\n\x12UpdateRuleResponse\x12 \n\x04rule\x18\x01 \x01(\x0b\x32\x12.streamvlm.v1.Rule\"F\n\x0fTestRuleRequest\x12 \n\x04rule\x18\x01 \x01(\x0b\x32\x12.streamvlm.v1.Rule\x12\x11\n\tstream_id\x18\x02 \x01(\t\"_\n\x10TestRuleResponse\x12\x0e\n\x06margin\x18\x01 \x01(\x01\x12\x12\n\nis_reached\x18\x02 \x01(\x08\x12\'\n\x08observed\x18\x03 \x01(\x0b\x32\x15.streamvlm.v1.Instant*d\n\x08Severity\x12\x18\n\x14SEVERITY_UNSPECIFIED\x10\x00\x12\x11\n\rSEVERITY_INFO\x10\x01\x12\x14\n\x10SEVERITY_WARNING\x10\x02\x12\x15\n\x11SEVERITY_CRITICAL\x10\x03\x32\xe1\x03\n\x0bRuleService\x12O\n\nCreateRule\x12\x1f.streamvlm.v1.CreateRuleRequest\x1a .streamvlm.v1.CreateRuleResponse\x12\x46\n\x07GetRule\x12\x1c.streamvlm.v1.GetRuleRequest\x1a\x1d.streamvlm.v1.GetRuleResponse\x12L\n\tListRules\x12\x1e.streamvlm.v1.ListRulesRequest\x1a\x1f.streamvlm.v1.ListRulesResponse\x12O\n\nUpdateRule\x12\x1f.streamvlm.v1.UpdateRuleRequest\x1a .streamvlm.v1.UpdateRuleResponse\x12O\n\nDeleteRule\x12\x1f.streamvlm.v1.DeleteRuleRequest\x1a .streamvlm.v1.DeleteRuleResponse\x12I\n\x08TestRule\x12\x1d.streamvlm.v1.TestRuleRequest\x1a\x1e.streamvlm.v1.TestRuleResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'streamvlm.v1.rule_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_SEVERITY']._serialized_start=1031
-  _globals['_SEVERITY']._serialized_end=1131
-  _globals['_RULE']._serialized_start=82
-  _globals['_RULE']._serialized_end=513
-  _globals['_SCHEDULE']._serialized_start=515
-  _globals['_SCHEDULE']._serialized_end=590
-  _globals['_CREATERULEREQUEST']._serialized_start=592
-  _globals['_CREATERULEREQUEST']._serialized_end=665
-  _globals['_CREATERULERESPONSE']._serialized_start=667
-  _globals['_CREATERULERESPONSE']._serialized_end=721
-  _globals['_GETRULEREQUEST']._serialized_start=723
-  _globals['_GETRULEREQUEST']._serialized_end=756
-  _globals['_GETRULERESPONSE']._serialized_start=758
-  _globals['_GETRULERESPONSE']._serialized_end=809
-  _globals['_LISTRULESREQUEST']._serialized_start=811
-  _globals['_LISTRULESREQUEST']._serialized_end=868
-  _globals['_LISTRULESRESPONSE']._serialized_start=870
-  _globals['_LISTRULESRESPONSE']._serialized_end=949
-  _globals['_DELETERULEREQUEST']._serialized_start=951
-  _globals['_DELETERULEREQUEST']._serialized_end=1007
-  _globals['_DELETERULERESPONSE']._serialized_start=1009
-  _globals['_DELETERULERESPONSE']._serialized_end=1029
-  _globals['_RULESERVICE']._serialized_start=1134
-  _globals['_RULESERVICE']._serialized_end=1459
+  _globals['_SEVERITY']._serialized_start=1356
+  _globals['_SEVERITY']._serialized_end=1456
+  _globals['_RULE']._serialized_start=107
+  _globals['_RULE']._serialized_end=538
+  _globals['_SCHEDULE']._serialized_start=540
+  _globals['_SCHEDULE']._serialized_end=615
+  _globals['_CREATERULEREQUEST']._serialized_start=617
+  _globals['_CREATERULEREQUEST']._serialized_end=690
+  _globals['_CREATERULERESPONSE']._serialized_start=692
+  _globals['_CREATERULERESPONSE']._serialized_end=746
+  _globals['_GETRULEREQUEST']._serialized_start=748
+  _globals['_GETRULEREQUEST']._serialized_end=781
+  _globals['_GETRULERESPONSE']._serialized_start=783
+  _globals['_GETRULERESPONSE']._serialized_end=834
+  _globals['_LISTRULESREQUEST']._serialized_start=836
+  _globals['_LISTRULESREQUEST']._serialized_end=893
+  _globals['_LISTRULESRESPONSE']._serialized_start=895
+  _globals['_LISTRULESRESPONSE']._serialized_end=974
+  _globals['_DELETERULEREQUEST']._serialized_start=976
+  _globals['_DELETERULEREQUEST']._serialized_end=1032
+  _globals['_DELETERULERESPONSE']._serialized_start=1034
+  _globals['_DELETERULERESPONSE']._serialized_end=1054
+  _globals['_UPDATERULEREQUEST']._serialized_start=1056
+  _globals['_UPDATERULEREQUEST']._serialized_end=1129
+  _globals['_UPDATERULERESPONSE']._serialized_start=1131
+  _globals['_UPDATERULERESPONSE']._serialized_end=1185
+  _globals['_TESTRULEREQUEST']._serialized_start=1187
+  _globals['_TESTRULEREQUEST']._serialized_end=1257
+  _globals['_TESTRULERESPONSE']._serialized_start=1259
+  _globals['_TESTRULERESPONSE']._serialized_end=1354
+  _globals['_RULESERVICE']._serialized_start=1459
+  _globals['_RULESERVICE']._serialized_end=1940
 # @@protoc_insertion_point(module_scope)

@@ -1,6 +1,7 @@
 import datetime
 
 from google.protobuf import duration_pb2 as _duration_pb2
+from streamvlm.wire.v1 import time_pb2 as _time_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
@@ -112,3 +113,35 @@ class DeleteRuleRequest(_message.Message):
 class DeleteRuleResponse(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
+
+class UpdateRuleRequest(_message.Message):
+    __slots__ = ("rule", "request_id")
+    RULE_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    rule: Rule
+    request_id: str
+    def __init__(self, rule: _Optional[_Union[Rule, _Mapping]] = ..., request_id: _Optional[str] = ...) -> None: ...
+
+class UpdateRuleResponse(_message.Message):
+    __slots__ = ("rule",)
+    RULE_FIELD_NUMBER: _ClassVar[int]
+    rule: Rule
+    def __init__(self, rule: _Optional[_Union[Rule, _Mapping]] = ...) -> None: ...
+
+class TestRuleRequest(_message.Message):
+    __slots__ = ("rule", "stream_id")
+    RULE_FIELD_NUMBER: _ClassVar[int]
+    STREAM_ID_FIELD_NUMBER: _ClassVar[int]
+    rule: Rule
+    stream_id: str
+    def __init__(self, rule: _Optional[_Union[Rule, _Mapping]] = ..., stream_id: _Optional[str] = ...) -> None: ...
+
+class TestRuleResponse(_message.Message):
+    __slots__ = ("margin", "is_reached", "observed")
+    MARGIN_FIELD_NUMBER: _ClassVar[int]
+    IS_REACHED_FIELD_NUMBER: _ClassVar[int]
+    OBSERVED_FIELD_NUMBER: _ClassVar[int]
+    margin: float
+    is_reached: bool
+    observed: _time_pb2.Instant
+    def __init__(self, margin: _Optional[float] = ..., is_reached: _Optional[bool] = ..., observed: _Optional[_Union[_time_pb2.Instant, _Mapping]] = ...) -> None: ...

@@ -50,10 +50,20 @@ class RuleServiceStub:
                 request_serializer=streamvlm_dot_v1_dot_rule__service__pb2.ListRulesRequest.SerializeToString,
                 response_deserializer=streamvlm_dot_v1_dot_rule__service__pb2.ListRulesResponse.FromString,
                 _registered_method=True)
+        self.UpdateRule = channel.unary_unary(
+                '/streamvlm.v1.RuleService/UpdateRule',
+                request_serializer=streamvlm_dot_v1_dot_rule__service__pb2.UpdateRuleRequest.SerializeToString,
+                response_deserializer=streamvlm_dot_v1_dot_rule__service__pb2.UpdateRuleResponse.FromString,
+                _registered_method=True)
         self.DeleteRule = channel.unary_unary(
                 '/streamvlm.v1.RuleService/DeleteRule',
                 request_serializer=streamvlm_dot_v1_dot_rule__service__pb2.DeleteRuleRequest.SerializeToString,
                 response_deserializer=streamvlm_dot_v1_dot_rule__service__pb2.DeleteRuleResponse.FromString,
+                _registered_method=True)
+        self.TestRule = channel.unary_unary(
+                '/streamvlm.v1.RuleService/TestRule',
+                request_serializer=streamvlm_dot_v1_dot_rule__service__pb2.TestRuleRequest.SerializeToString,
+                response_deserializer=streamvlm_dot_v1_dot_rule__service__pb2.TestRuleResponse.FromString,
                 _registered_method=True)
 
 
@@ -83,9 +93,25 @@ class RuleServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def UpdateRule(self, request, context):
+        """Put another rule in the place of the one with its id, armed from now on. What that one was firing
+        about expires. NOT_FOUND where there is none.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def DeleteRule(self, request, context):
-        """Disarm a rule. What it was firing about is not told any more. NOT_FOUND where there is no such
-        rule, unless the request is a repeated one.
+        """Disarm a rule. What it was firing about expires. NOT_FOUND where there is no such rule, unless
+        the request is a repeated one.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def TestRule(self, request, context):
+        """Look at a stream once, as a rule would, and change nothing. NOT_FOUND where there is no such
+        stream; FAILED_PRECONDITION (STREAM_EMPTY) where it has not shown a picture yet.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -109,10 +135,20 @@ def add_RuleServiceServicer_to_server(servicer, server):
                     request_deserializer=streamvlm_dot_v1_dot_rule__service__pb2.ListRulesRequest.FromString,
                     response_serializer=streamvlm_dot_v1_dot_rule__service__pb2.ListRulesResponse.SerializeToString,
             ),
+            'UpdateRule': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateRule,
+                    request_deserializer=streamvlm_dot_v1_dot_rule__service__pb2.UpdateRuleRequest.FromString,
+                    response_serializer=streamvlm_dot_v1_dot_rule__service__pb2.UpdateRuleResponse.SerializeToString,
+            ),
             'DeleteRule': grpc.unary_unary_rpc_method_handler(
                     servicer.DeleteRule,
                     request_deserializer=streamvlm_dot_v1_dot_rule__service__pb2.DeleteRuleRequest.FromString,
                     response_serializer=streamvlm_dot_v1_dot_rule__service__pb2.DeleteRuleResponse.SerializeToString,
+            ),
+            'TestRule': grpc.unary_unary_rpc_method_handler(
+                    servicer.TestRule,
+                    request_deserializer=streamvlm_dot_v1_dot_rule__service__pb2.TestRuleRequest.FromString,
+                    response_serializer=streamvlm_dot_v1_dot_rule__service__pb2.TestRuleResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -208,6 +244,33 @@ class RuleService:
             _registered_method=True)
 
     @staticmethod
+    def UpdateRule(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/streamvlm.v1.RuleService/UpdateRule',
+            streamvlm_dot_v1_dot_rule__service__pb2.UpdateRuleRequest.SerializeToString,
+            streamvlm_dot_v1_dot_rule__service__pb2.UpdateRuleResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def DeleteRule(request,
             target,
             options=(),
@@ -224,6 +287,33 @@ class RuleService:
             '/streamvlm.v1.RuleService/DeleteRule',
             streamvlm_dot_v1_dot_rule__service__pb2.DeleteRuleRequest.SerializeToString,
             streamvlm_dot_v1_dot_rule__service__pb2.DeleteRuleResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def TestRule(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/streamvlm.v1.RuleService/TestRule',
+            streamvlm_dot_v1_dot_rule__service__pb2.TestRuleRequest.SerializeToString,
+            streamvlm_dot_v1_dot_rule__service__pb2.TestRuleResponse.FromString,
             options,
             channel_credentials,
             insecure,

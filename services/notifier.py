@@ -1,0 +1,254 @@
+"""The notifier: every event reaches every webhook at least once, in the order of its rule.
+
+Each webhook reads the events as a consumer group of its own; what it has read and not delivered
+stays with the group, so a notifier that is killed goes on where it was. One notifier at a time has
+a webhook, by a lease.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import random
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Any
+
+import httpx
+from redis.exceptions import ResponseError
+
+from services import keys
+from services.envelope import envelope, message_id, ordering_key
+from services.event_log import EventLog, NumberedEvent, numbered
+from services.registry import Registry
+from services.store import Store
+from services.upkeep import background, repeat
+from services.webhook import Webhook
+from streamvlm.alerts import Alert, AlertState, CameraChange
+from streamvlm.config import NotifyConfig
+from streamvlm.errors import MetadataError
+from streamvlm.wire.alerts import alert_to_proto, event_from_proto
+
+logger = logging.getLogger(__name__)
+
+MAX_IN_FLIGHT = 256
+"""Events of one webhook that are being delivered; the others wait in Redis."""
+WAIT_SECONDS = 2.0
+"""How long one reading waits for events; the lease lasts longer."""
+_JITTER = 0.2
+_CONSUMER = "notifier"
+"""Whoever has the lease reads under this name, and finds what the one before left behind."""
+
+
+@asynccontextmanager
+async def notifying(config: NotifyConfig, store: Store, name: str) -> AsyncIterator[None]:
+    """A notifier while it runs. Raises ConfigError."""
+    limits = httpx.Limits(max_connections=64, max_keepalive_connections=16)
+    async with httpx.AsyncClient(
+        timeout=config.timeout_seconds, limits=limits, follow_redirects=False, trust_env=False
+    ) as client:
+        routes = [
+            Route(Webhook(webhook, client), config.retry_seconds, store, name)
+            for webhook in config.webhooks
+        ]
+        async with background(*(route.run() for route in routes)):
+            yield
+
+
+class Route:
+    """From the events to one webhook."""
+
+    def __init__(
+        self, webhook: Webhook, retry_seconds: tuple[float, ...], store: Store, name: str
+    ) -> None:
+        self._webhook, self._retry_seconds = webhook, retry_seconds
+        self._store, self._name = store, name
+        self._registry, self._log = Registry(store), EventLog(store)
+        route = webhook.config.name
+        self._group = f"webhook:{route}"
+        self._lease = keys.route(route, "lease")
+        self._disabled = keys.route(route, "disabled")
+        self._dead = keys.route(route, "dead")
+        self._queues: dict[str, deque[NumberedEvent]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._has_room = asyncio.Event()
+        self._reads_left = True
+        """Whether what the notifier before this one left behind is still being read."""
+        self._left_at = "0"
+
+    async def run(self) -> None:
+        """Deliver for ever."""
+        try:
+            await repeat(f"webhook {self._webhook.config.name}", 0.0, self._advance)
+        finally:
+            for task in self._tasks:
+                task.cancel()
+            with contextlib.suppress(Exception):
+                await self._registry.unlease(self._lease, self._name)
+
+    async def _advance(self) -> None:
+        """Read some events, as long as the webhook is ours. Raises MetadataError."""
+        is_ours = await self._registry.lease(self._lease, self._name)
+        with self._store.errors():
+            is_disabled = await self._store.redis.exists(self._disabled)
+        if not is_ours or is_disabled:
+            self._let_go()
+            await asyncio.sleep(WAIT_SECONDS)
+            return
+        if self._num_in_flight >= MAX_IN_FLIGHT:
+            self._has_room.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(WAIT_SECONDS):
+                    await self._has_room.wait()
+            return
+        for event in await self._read(MAX_IN_FLIGHT - self._num_in_flight):
+            self._take(event)
+
+    @property
+    def _num_in_flight(self) -> int:
+        return sum(map(len, self._queues.values()))
+
+    def _let_go(self) -> None:
+        """What is in flight is read again by whoever has the webhook next."""
+        for task in self._tasks:
+            task.cancel()
+        self._queues.clear()
+        self._reads_left, self._left_at = True, "0"
+
+    async def _read(self, count: int) -> list[NumberedEvent]:
+        behind = self._left_at if self._reads_left else ">"
+        try:
+            with self._store.errors():
+                found = await self._group_read(behind, count)
+        except _NoGroupError:
+            with self._store.errors():
+                await self._store.redis.xgroup_create(
+                    keys.EVENTS, self._group, id="$", mkstream=True
+                )
+            return []
+        if self._reads_left:
+            self._reads_left = bool(found)
+            if found:
+                self._left_at = f"{found[-1].number}-0"
+        return found
+
+    async def _group_read(self, behind: str, count: int) -> list[NumberedEvent]:
+        try:
+            told = await self._store.waiting.xreadgroup(
+                self._group,
+                _CONSUMER,
+                {keys.EVENTS: behind},
+                count=count,
+                block=int(WAIT_SECONDS * 1000),
+            )
+        except ResponseError as error:
+            if "NOGROUP" in str(error):
+                raise _NoGroupError from error
+            raise
+        return numbered(told)
+
+    def _take(self, numbered_event: NumberedEvent) -> None:
+        event = event_from_proto(numbered_event.event)
+        if event is None or not self._is_wanted(event):
+            self._start(self._done(numbered_event.number))
+            return
+        key = ordering_key(event)
+        if key in self._queues:
+            self._queues[key].append(numbered_event)
+            return
+        self._queues[key] = deque([numbered_event])
+        self._start(self._deliver_all(key))
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _is_wanted(self, event: Alert | CameraChange) -> bool:
+        config = self._webhook.config
+        if config.stream_ids and event.stream_id not in config.stream_ids:
+            return False
+        if isinstance(event, CameraChange):
+            return not config.rule_ids
+        is_for_rule = not config.rule_ids or event.rule_id in config.rule_ids
+        return is_for_rule and event.state is not AlertState.SUPPRESSED
+
+    async def _deliver_all(self, key: str) -> None:
+        """One after the other, until none of this key waits."""
+        queue = self._queues[key]
+        while queue:
+            await self._deliver(queue[0])
+            queue.popleft()
+            self._has_room.set()
+        if self._queues.get(key) is queue:
+            del self._queues[key]
+
+    async def _deliver(self, numbered_event: NumberedEvent) -> None:
+        """Try until it is delivered or dead; a failure of Redis is tried again too."""
+        event = event_from_proto(numbered_event.event)
+        assert event is not None
+        identity, problem = message_id(event), ""
+        for pause in (*self._retry_seconds, None):
+            body = envelope(
+                event,
+                numbered_event.number,
+                expire_seconds=self._webhook.config.expire_seconds,
+                now_utc_seconds=time.time(),
+            )
+            attempt = await self._webhook.send(identity, body)
+            if attempt.is_delivered:
+                await self._until_it_works(lambda: self._delivered(numbered_event.number, event))
+                return
+            if attempt.is_gone:
+                await self._until_it_works(partial(self._disable, attempt.problem))
+                await asyncio.Event().wait()  # until `_let_go` ends this
+            problem = attempt.problem
+            if pause is None:
+                break
+            wait = pause * random.uniform(1 - _JITTER, 1 + _JITTER)
+            wait = max(wait, attempt.wait_seconds or 0.0)
+            logger.warning(
+                "webhook %s: %s: %s; again in %.1f s",
+                self._webhook.config.name, identity, problem, wait,
+            )  # fmt: skip
+            await asyncio.sleep(wait)
+        logger.error("webhook %s: %s is dead: %s", self._webhook.config.name, identity, problem)
+        await self._until_it_works(lambda: self._bury(numbered_event, problem))
+
+    async def _until_it_works(self, work: Callable[[], Awaitable[None]]) -> None:
+        while True:
+            try:
+                with self._store.errors():
+                    await work()
+                return
+            except MetadataError as error:
+                logger.warning("webhook %s: %s", self._webhook.config.name, error)
+                await asyncio.sleep(0.5)
+
+    async def _delivered(self, number: int, event: Alert | CameraChange) -> None:
+        if isinstance(event, Alert):
+            await self._log.note_delivery(alert_to_proto(event))
+        await self._done(number)
+
+    async def _done(self, number: int) -> None:
+        with self._store.errors():
+            await self._store.redis.xack(keys.EVENTS, self._group, f"{number}-0")
+
+    async def _disable(self, why: str) -> None:
+        logger.error("webhook %s wants nothing any more: %s", self._webhook.config.name, why)
+        await self._store.redis.set(self._disabled, why)
+
+    async def _bury(self, numbered_event: NumberedEvent, problem: str) -> None:
+        async with self._store.redis.pipeline(transaction=True) as pipe:
+            entry = {"event": numbered_event.event.SerializeToString(), "problem": problem}
+            pipe.xadd(self._dead, entry, maxlen=keys.MAX_DEAD, approximate=True)
+            pipe.xack(keys.EVENTS, self._group, f"{numbered_event.number}-0")
+            await pipe.execute()
+
+
+class _NoGroupError(Exception):
+    """The webhook has not read before."""

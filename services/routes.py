@@ -1,0 +1,76 @@
+"""Which process a call is for: the worker that holds a stream, or the ingest that reads it.
+
+What was known when Redis went away is still tried.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from hashlib import sha256
+
+from services.registry import Registry
+from streamvlm.errors import EngineStoppedError, MetadataError, StreamNotFoundError
+
+_MOST_KNOWN = 4096
+
+
+class Routes:
+    """Addresses, by stream."""
+
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+        self._known: OrderedDict[str, str] = OrderedDict()
+        self._ingests: dict[str, str] = {}
+        self._workers: list[str] = []
+
+    async def worker_of(self, stream_id: str) -> str:
+        """Where the stream's memory is.
+
+        Raises StreamNotFoundError, EngineStoppedError while no worker holds it, MetadataError.
+        """
+        try:
+            owner = await self._registry.owner(stream_id)
+        except MetadataError:
+            if stream_id in self._known:
+                return self._known[stream_id]
+            raise
+        if owner is None:
+            self._known.pop(stream_id, None)
+            if stream_id not in await self._registry.streams():
+                raise StreamNotFoundError(f"no stream {stream_id!r}")
+            raise EngineStoppedError(f"no worker holds stream {stream_id!r} now; try again soon")
+        self._known[stream_id] = owner.address
+        while len(self._known) > _MOST_KNOWN:
+            self._known.popitem(last=False)
+        return owner.address
+
+    async def ingest_of(self, stream_id: str) -> str:
+        """Where the stream's source is read, or is to be read.
+
+        Raises EngineStoppedError where there is no ingest, MetadataError.
+        """
+        try:
+            self._ingests = await self._registry.ingests()
+            carrier = await self._registry.carrier(stream_id)
+        except MetadataError:
+            if not self._ingests:
+                raise
+            carrier = None
+        if not self._ingests:
+            raise EngineStoppedError("no ingest is ready; try again soon")
+        if carrier in self._ingests:
+            return self._ingests[carrier]
+        # All gateways agree without asking each other.
+        chosen = max(
+            self._ingests, key=lambda name: sha256(f"{name}/{stream_id}".encode()).digest()
+        )
+        return self._ingests[chosen]
+
+    async def workers(self) -> list[str]:
+        """Where all workers are. Raises MetadataError where that was never known."""
+        try:
+            self._workers = [each.address for each in (await self._registry.workers()).values()]
+        except MetadataError:
+            if not self._workers:
+                raise
+        return self._workers

@@ -1,0 +1,65 @@
+"""Redis, where streams, owners, rules and events are kept: one kind of error for all."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any
+
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import ExponentialBackoff
+from redis.commands.core import AsyncScript
+from redis.exceptions import RedisError
+
+from streamvlm.errors import ConfigError, MetadataError
+
+logger = logging.getLogger(__name__)
+
+ANSWER_SECONDS = 2.0
+"""What Redis has to answer; it is next door."""
+
+
+class Store:
+    """A connection. Every use is inside `errors`."""
+
+    # Any: the types of redis-py do not know that what we get is always bytes.
+    def __init__(self, redis: Any, waiting: Any) -> None:
+        self.redis: Any = redis
+        self.waiting: Any = waiting
+        """For commands that wait for something to happen."""
+
+    def script(self, code: str) -> AsyncScript:
+        """A script that runs as one step; may be sent twice, so it must bear that."""
+        made: AsyncScript = self.redis.register_script(code)
+        return made
+
+    @contextmanager
+    def errors(self) -> Iterator[None]:
+        """Raises MetadataError for whatever goes wrong between us and Redis."""
+        try:
+            yield
+        except RedisError as error:
+            # What it says holds addresses at most: secrets are in the URL, which it does not tell.
+            raise MetadataError(f"Redis: {type(error).__name__}: {error}") from error
+
+
+@asynccontextmanager
+async def connected(url: str) -> AsyncIterator[Store]:
+    """A store at `url`; connects when it is first used. Raises ConfigError where that is none."""
+    options: dict[str, Any] = {
+        "retry": Retry(ExponentialBackoff(cap=0.2, base=0.02), 3),
+        "socket_connect_timeout": ANSWER_SECONDS,
+        "health_check_interval": 10,
+    }
+    try:
+        redis = Redis.from_url(url, socket_timeout=ANSWER_SECONDS, **options)
+        waiting = Redis.from_url(url, socket_timeout=None, **options)
+    except ValueError as error:
+        raise ConfigError(f"redis.url: {error}") from None
+    try:
+        yield Store(redis, waiting)
+    finally:
+        await redis.aclose()
+        await waiting.aclose()

@@ -1,0 +1,195 @@
+"""WorkerService: ingest brings the clips of its streams, the engine takes them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from functools import partial
+
+import grpc
+
+from services.carried import CarriedFeed
+from services.host import EngineHost
+from services.ids import checked_stream_id
+from services.registry import Registry
+from services.threads import Threads
+from streamvlm.errors import (
+    InvalidInputError,
+    MetadataError,
+    StreamExistsError,
+    StreamNotFoundError,
+)
+from streamvlm.wire.clips import clip_from_proto
+from streamvlm.wire.status import feed_from_proto, stream_to_proto
+from streamvlm.wire.times import gap_from_proto, timestamp_from_proto
+from streamvlm.wire.v1 import worker_service_pb2 as pb
+from streamvlm.wire.v1.worker_service_pb2_grpc import WorkerServiceServicer
+
+logger = logging.getLogger(__name__)
+
+_WatchContext = grpc.aio.ServicerContext[pb.WatchStreamRequest, pb.WatchStreamResponse]
+_UnaryContext = grpc.aio.ServicerContext[object, object]
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class _Carried:
+    """A stream that this worker holds."""
+
+    feed: CarriedFeed
+    epoch: int
+    call: asyncio.Task[None] | None = None
+    """That brings its clips now."""
+
+
+class WatchingServicer(WorkerServiceServicer):
+    """Holds streams and takes in their clips. Errors go to `FailureMapper`."""
+
+    def __init__(self, host: EngineHost, registry: Registry, threads: Threads, name: str) -> None:
+        self._host, self._registry, self._threads = host, registry, threads
+        self._name = name
+        self.address = ""
+        """Where this worker is reached; known when it listens."""
+        self._carried: dict[str, _Carried] = {}
+        self._forgotten: set[str] = set()
+
+    def idle(self) -> list[str]:
+        """Streams that no ingest brings now."""
+        return [each for each, carried in self._carried.items() if carried.call is None]
+
+    def forgotten(self) -> set[str]:
+        """Streams that were forgotten since the last call."""
+        forgotten, self._forgotten = self._forgotten - self._carried.keys(), set()
+        return forgotten
+
+    def epoch(self, stream_id: str) -> int:
+        """Since when this worker holds the stream; 0 where it does not."""
+        carried = self._carried.get(stream_id)
+        return carried.epoch if carried else 0
+
+    async def WatchStream(
+        self, requests: AsyncIterator[pb.WatchStreamRequest], context: _WatchContext
+    ) -> None:
+        """Take in a stream's clips until ingest ends the call, or another call takes over."""
+        first = await anext(requests, pb.WatchStreamRequest())
+        if first.WhichOneof("message") != "open":
+            raise InvalidInputError("the first message of WatchStream must be `open`")
+        carried = await self._hold(first.open)
+        if carried.call is not None:
+            carried.call.cancel()  # of an ingest that is gone, which the network did not tell
+        task = carried.call = asyncio.current_task()
+        loop, has_taken = asyncio.get_running_loop(), asyncio.Event()
+
+        def on_taken() -> None:
+            with contextlib.suppress(RuntimeError):  # the loop may have ended before the engine
+                loop.call_soon_threadsafe(has_taken.set)
+
+        carried.feed.link(first.open.run_id, on_taken)
+        telling = asyncio.create_task(_tell_taken(carried.feed, has_taken, context))
+        try:
+            status = self._host.engine.get_stream(first.open.stream_id)
+            opened = pb.WatchStreamOpened(
+                window=carried.feed.window, stream=stream_to_proto(status)
+            )
+            await context.write(pb.WatchStreamResponse(opened=opened))
+            self._note(carried.feed, first)
+            async for request in requests:
+                self._put(carried.feed, first.open.stream_id, request)
+        except asyncio.CancelledError:
+            if carried.call is not task and (current := asyncio.current_task()):
+                current.uncancel()
+                raise StreamExistsError("another call brings the stream's clips now") from None
+            raise
+        finally:
+            telling.cancel()
+            if carried.call is task:
+                carried.call = None
+                carried.feed.unlink()
+
+    async def ForgetStream(
+        self, request: pb.ForgetStreamRequest, context: _UnaryContext
+    ) -> pb.ForgetStreamResponse:
+        """Forget a stream and let go of it."""
+        await self.drop(checked_stream_id(request.stream_id))
+        return pb.ForgetStreamResponse()
+
+    async def drop(self, stream_id: str) -> None:
+        """Forget a stream, and let go of it where it was held."""
+        carried = self._carried.pop(stream_id, None)
+        if carried is None:
+            return
+        self._forgotten.add(stream_id)
+        if carried.call is not None:
+            carried.call.cancel()
+        with contextlib.suppress(StreamNotFoundError):
+            remove = partial(self._host.engine.remove_stream, stream_id)
+            await self._threads.run("closing", remove)
+        with contextlib.suppress(MetadataError):  # it ends by itself then
+            await self._registry.release(stream_id, carried.epoch)
+
+    async def renew(self) -> None:
+        """Hold on to all streams; those that others hold by now are forgotten.
+
+        Raises MetadataError.
+        """
+        for stream_id, carried in list(self._carried.items()):
+            if not await self._registry.renew(stream_id, self._name, self.address, carried.epoch):
+                logger.error("stream %s: another worker holds it now", stream_id)
+                await self.drop(stream_id)
+
+    async def release(self) -> None:
+        """Let go of all streams, so that others need not wait."""
+        for stream_id, carried in self._carried.items():
+            await self._registry.release(stream_id, carried.epoch)
+
+    async def _hold(self, wanted: pb.WatchStreamOpen) -> _Carried:
+        """The stream, claimed and in the engine.
+
+        Raises StreamExistsError, CapacityError, MetadataError.
+        """
+        stream_id, engine = checked_stream_id(wanted.stream_id), self._host.engine
+        if (carried := self._carried.get(stream_id)) is not None:
+            return carried
+        epoch = await self._registry.claim(stream_id, self._name, self.address)
+        if (carried := self._carried.get(stream_id)) is not None:
+            carried.epoch = epoch  # two calls at the same time, one process
+            return carried
+        feed = CarriedFeed(self._host.config.capture.queue_clips)
+        try:
+            engine.add_stream(
+                stream_id,
+                wanted.source,
+                feed,
+                created_utc_seconds=timestamp_from_proto(wanted.create_time),
+            )
+        except BaseException:
+            await asyncio.shield(self._registry.release(stream_id, epoch))
+            raise
+        carried = self._carried[stream_id] = _Carried(feed=feed, epoch=epoch)
+        return carried
+
+    def _put(self, feed: CarriedFeed, stream_id: str, request: pb.WatchStreamRequest) -> None:
+        match request.WhichOneof("message"):
+            case "clip":
+                feed.put(clip_from_proto(request.clip, stream_id))
+            case "gap":
+                feed.put(gap_from_proto(request.gap))
+            case "open":
+                raise InvalidInputError("only the first message of WatchStream can be `open`")
+        self._note(feed, request)
+        self._host.engine.wake()
+
+    def _note(self, feed: CarriedFeed, request: pb.WatchStreamRequest) -> None:
+        if request.HasField("feed"):
+            feed.note(feed_from_proto(request.feed))
+
+
+async def _tell_taken(feed: CarriedFeed, has_taken: asyncio.Event, context: _WatchContext) -> None:
+    while True:
+        await has_taken.wait()
+        has_taken.clear()
+        if count := feed.taken():
+            taken = pb.WatchStreamTaken(count=count)
+            await context.write(pb.WatchStreamResponse(taken=taken))

@@ -1,0 +1,213 @@
+"""The worker: one engine, the memory of many streams, the alerts that its rules lead to."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+
+from services import keys
+from services.cameras import CameraWatch
+from services.event_log import EventLog
+from services.host import EngineHost
+from services.memory import MemoryServicer
+from services.outbox import Outbox
+from services.query import QueryServicer
+from services.registry import Registry, Worker
+from services.rule_table import RuleTable
+from services.server import GRACE_SECONDS, Listening, Part, listening
+from services.store import Store
+from services.threads import Threads
+from services.trial import TrialServicer
+from services.upkeep import background, repeat
+from services.watching import WatchingServicer
+from streamvlm.alerts import Alert, AlertRule, AlertState
+from streamvlm.config import Config
+from streamvlm.errors import CapacityError, MetadataError, RuleNotFoundError
+from streamvlm.wire.v1 import (
+    query_service_pb2,
+    rule_service_pb2,
+    stream_service_pb2,
+    worker_service_pb2,
+)
+from streamvlm.wire.v1.query_service_pb2_grpc import add_QueryServiceServicer_to_server
+from streamvlm.wire.v1.rule_service_pb2_grpc import add_RuleServiceServicer_to_server
+from streamvlm.wire.v1.stream_service_pb2_grpc import add_StreamServiceServicer_to_server
+from streamvlm.wire.v1.worker_service_pb2_grpc import add_WorkerServiceServicer_to_server
+
+logger = logging.getLogger(__name__)
+
+RULES_SECONDS = 0.5
+"""How soon a rule that was changed counts."""
+CAMERAS_SECONDS = 1.0
+DRAIN_SECONDS = 3.0
+
+
+@asynccontextmanager
+async def working(
+    config: Config, store: Store, name: str, *, grace_seconds: float = GRACE_SECONDS
+) -> AsyncIterator[tuple[Listening, EngineHost]]:
+    """A worker while it runs; there as soon as its model is loaded.
+
+    Raises ConfigError, CheckpointError, AddressInUseError.
+    """
+    worker = _Working(config, store, name)
+    parts = [
+        Part(
+            worker_service_pb2.DESCRIPTOR.services_by_name["WorkerService"].full_name,
+            add_WorkerServiceServicer_to_server,
+            worker.watching,
+        ),
+        Part(
+            query_service_pb2.DESCRIPTOR.services_by_name["QueryService"].full_name,
+            add_QueryServiceServicer_to_server,
+            QueryServicer(worker.host),
+        ),
+        Part(
+            stream_service_pb2.DESCRIPTOR.services_by_name["StreamService"].full_name,
+            add_StreamServiceServicer_to_server,
+            MemoryServicer(worker.host),
+        ),
+        Part(
+            rule_service_pb2.DESCRIPTOR.services_by_name["RuleService"].full_name,
+            add_RuleServiceServicer_to_server,
+            TrialServicer(worker.host),
+        ),
+    ]
+    try:
+        async with listening(config.worker.listen, parts, grace_seconds=grace_seconds) as listens:
+            worker.watching.address = config.worker.advertise or listens.address
+            await worker.host.start()
+            async with background(*worker.upkeep()):
+                try:
+                    await worker.announced.wait()
+                    await listens.announce(True)
+                    logger.info("worker %s serves on %s", name, listens.address)
+                    yield listens, worker.host
+                finally:
+                    await worker.leave()
+    finally:
+        worker.threads.close()
+
+
+class _Working:
+    """What a worker does besides its calls."""
+
+    def __init__(self, config: Config, store: Store, name: str) -> None:
+        self._config, self._name = config, name
+        self._registry, self._log = Registry(store), EventLog(store)
+        self._rules = RuleTable(store, config.watch.max_rules)
+        self.threads = Threads()
+        self._outbox = Outbox(self._log, lambda stream_id: self.watching.epoch(stream_id))
+        self.host = EngineHost(config, self._outbox.put)
+        self.watching = WatchingServicer(self.host, self._registry, self.threads, name)
+        self.announced = asyncio.Event()
+        """Others know of this worker."""
+        self._rules_version = -1
+        self._cameras: CameraWatch | None = None
+        self._delivery = "$"
+
+    def upkeep(self) -> list[asyncio.Task[None]]:
+        """What goes on in the background."""
+        return [
+            asyncio.create_task(each)
+            for each in (
+                self._outbox.run(),
+                repeat("rules", RULES_SECONDS, self._learn_rules),
+                repeat("presence", keys.BEAT_SECONDS, self._beat),
+                repeat("cameras", CAMERAS_SECONDS, self._watch_cameras),
+                repeat("deliveries", 0.0, self._hear_of_deliveries),
+                repeat("leftovers", 10 * keys.BEAT_SECONDS, self._drop_leftovers),
+            )
+        ]
+
+    async def leave(self) -> None:
+        """Tell everybody at once, so that nobody has to wait for leases to end; stop the engine."""
+        with contextlib.suppress(MetadataError):
+            await self._registry.withdraw(keys.WORKERS + self._name)
+        await self.host.stop()
+        await self._outbox.drain(DRAIN_SECONDS)
+        with contextlib.suppress(MetadataError):
+            await self.watching.release()
+
+    async def _beat(self) -> None:
+        if self._rules_version < 0:
+            return  # not before it knows what to watch for
+        engine = self.host.engine
+        await self._registry.announce_worker(
+            Worker(
+                name=self._name,
+                address=self.watching.address,
+                rule=engine.vlm.patch_spec.rule,
+                num_streams=len(engine.list_streams()),
+                max_streams=self._config.engine.max_streams,
+            )
+        )
+        self.announced.set()
+        await self.watching.renew()
+
+    async def _learn_rules(self) -> None:
+        version = await self._rules.version()
+        if version == self._rules_version:
+            return
+        is_first = self._rules_version < 0
+        wanted = {rule.rule_id: rule for rule in await self._rules.all()}
+        if is_first:
+            await self._take_over(wanted)
+        table = self.host.engine.rules
+        for rule in table.all():
+            if wanted.get(rule.rule_id) != rule:
+                with contextlib.suppress(RuleNotFoundError):
+                    table.remove(rule.rule_id)
+        known = {rule.rule_id for rule in table.all()}
+        for rule_id in wanted.keys() - known:
+            try:
+                table.add(wanted[rule_id])
+            except CapacityError as error:
+                logger.error("rule %s is not watched for: %s", rule_id, error)
+        self._rules_version = version
+        self.host.engine.wake()
+        if is_first:
+            await self._beat()
+
+    async def _take_over(self, rules: dict[str, AlertRule]) -> None:
+        """Go on with the alerts that have not ended; those that nobody can end now expire."""
+        streams = await self._registry.streams()
+        going_on = list[Alert]()
+        for alert in await self._log.open_alerts():
+            owner = await self._registry.owner(alert.stream_id)
+            if owner is not None and owner.worker != self._name:
+                continue
+            if alert.rule_id in rules and alert.stream_id in streams:
+                going_on.append(alert)
+            else:
+                expired = replace(alert, state=AlertState.EXPIRED, revision=alert.revision + 1)
+                self._outbox.put(expired)
+        self.host.engine.rules.resume(going_on)
+
+    async def _watch_cameras(self) -> None:
+        if self._cameras is None:
+            lost_seconds = self._config.watch.lost_seconds
+            self._cameras = CameraWatch(lost_seconds, await self._log.outages())
+        streams = self.host.engine.list_streams()
+        held = [each for each in streams if self.watching.epoch(each.stream_id)]
+        for change in self._cameras.changes(held):
+            self._outbox.put(change)
+        for stream_id in self.watching.forgotten():
+            self._cameras.forget(stream_id)
+            await self._log.forget_outage(stream_id)
+
+    async def _hear_of_deliveries(self) -> None:
+        self._delivery, pairs = await self._log.deliveries(self._delivery)
+        for rule_id, stream_id in pairs:
+            self.host.engine.rules.delivered(rule_id, stream_id)
+
+    async def _drop_leftovers(self) -> None:
+        """Streams that were removed while this worker could not be told."""
+        records = await self._registry.streams()
+        for stream_id in self.watching.idle():
+            if stream_id not in records:
+                await self.watching.drop(stream_id)

@@ -25,6 +25,7 @@ from services import keys
 from services.envelope import envelope, message_id, ordering_key
 from services.event_log import EventLog, NumberedEvent, numbered
 from services.registry import Registry
+from services.server import Listening, listening
 from services.store import Store
 from services.upkeep import background, repeat
 from services.webhook import Webhook
@@ -39,24 +40,39 @@ MAX_IN_FLIGHT = 256
 """Events of one webhook that are being delivered; the others wait in Redis."""
 WAIT_SECONDS = 2.0
 """How long one reading waits for events; the lease lasts longer."""
+LOOK_SECONDS = 1.0
+"""How often it is found out whether Redis is there."""
 _JITTER = 0.2
 _CONSUMER = "notifier"
 """Whoever has the lease reads under this name, and finds what the one before left behind."""
 
 
 @asynccontextmanager
-async def notifying(config: NotifyConfig, store: Store, name: str) -> AsyncIterator[None]:
-    """A notifier while it runs. Raises ConfigError."""
+async def notifying(config: NotifyConfig, store: Store, name: str) -> AsyncIterator[Listening]:
+    """A notifier while it runs; it tells its health and nothing else.
+
+    Raises ConfigError, AddressInUseError.
+    """
     limits = httpx.Limits(max_connections=64, max_keepalive_connections=16)
-    async with httpx.AsyncClient(
-        timeout=config.timeout_seconds, limits=limits, follow_redirects=False, trust_env=False
-    ) as client:
+    async with (
+        listening(config.listen, [], grace_seconds=0.0) as listens,
+        httpx.AsyncClient(
+            timeout=config.timeout_seconds, limits=limits, follow_redirects=False, trust_env=False
+        ) as client,
+    ):
         routes = [
             Route(Webhook(webhook, client), config.retry_seconds, store, name)
             for webhook in config.webhooks
         ]
-        async with background(*(route.run() for route in routes)):
-            yield
+
+        async def look() -> None:
+            await listens.announce(await store.is_there())
+
+        async with background(
+            repeat("health", LOOK_SECONDS, look), *(route.run() for route in routes)
+        ):
+            logger.info("notifier %s serves %d webhooks", name, len(routes))
+            yield listens
 
 
 class Route:

@@ -116,5 +116,5 @@ async def _alone(
             case _:
                 from services.notifier import notifying
 
-                async with notifying(config.notify, store, name):
-                    yield "no address", never
+                async with notifying(config.notify, store, name) as listens:
+                    yield listens.address, never

@@ -35,6 +35,13 @@ class Store:
         made: AsyncScript = self.redis.register_script(code)
         return made
 
+    async def is_there(self) -> bool:
+        """Whether Redis answers now."""
+        try:
+            return bool(await self.redis.ping())
+        except RedisError:
+            return False
+
     @contextmanager
     def errors(self) -> Iterator[None]:
         """Raises MetadataError for whatever goes wrong between us and Redis."""

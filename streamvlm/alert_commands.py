@@ -81,6 +81,34 @@ def unwatch(rule: Rule, address: Address = None) -> None:
     _out.print(show.line(f"{rule}: removed"))
 
 
+def events(
+    on: On = None,
+    most: Annotated[int, typer.Option(min=1, max=10_000, help="How many at most.")] = 20,
+    address: Address = None,
+    as_json: AsJson = False,
+) -> None:
+    """List what happened of late, the newest first."""
+    with client_at(address) as client:
+        found = client.list_events(most=most, stream_ids=on or ())
+    if as_json:
+        print_json([asdict(each) for each in found])
+    elif found:
+        _out.print(show.events(found))
+    else:
+        _err.print("nothing has happened")
+
+
+def ack(
+    alert: Annotated[str, typer.Argument(metavar="ALERT", help="Its id, as `events` shows it.")],
+    by: Annotated[str, typer.Option(help="Who has seen to it.")] = "",
+    address: Address = None,
+) -> None:
+    """Note that somebody has seen to an alert."""
+    with client_at(address) as client:
+        client.acknowledge_alert(alert, by=by)
+    _out.print(show.line(f"{alert}: seen"))
+
+
 def alerts(
     on: On = None,
     resume: Annotated[

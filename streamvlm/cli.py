@@ -16,7 +16,7 @@ import typer
 from rich.console import Console
 
 from streamvlm import config, show
-from streamvlm.alert_commands import alerts, rules, unwatch, watch
+from streamvlm.alert_commands import ack, alerts, events, rules, unwatch, watch
 from streamvlm.cli_options import Address, AsJson, Timeout, client_at, environment, print_json
 from streamvlm.doctor import examine
 from streamvlm.errors import StreamVLMError
@@ -88,6 +88,18 @@ def serve(
             f"streamvlm {'' if service == 'all' else service + ' '}is ready on {bound}{model}"
         ),
     )
+
+
+@app.command()
+def health(
+    address: Address = None,
+    timeout_seconds: Timeout = 3.0,
+) -> None:
+    """Ask a service whether it serves; the exit status is 1 where it does not."""
+    with client_at(address, timeout_seconds) as client:
+        if not client.is_serving():
+            raise StreamVLMError("it is there, but not ready")
+    typer.echo("serving")
 
 
 @app.command()
@@ -214,7 +226,7 @@ def doctor(
         raise typer.Exit(1)
 
 
-for command in (watch, rules, unwatch, alerts):
+for command in (watch, rules, unwatch, alerts, events, ack):
     app.command()(command)
 app.command(name="eval")(evaluate)
 

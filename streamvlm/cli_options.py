@@ -23,6 +23,11 @@ class Environment(BaseSettings):
     address: str = DEFAULT_ADDRESS
     log_format: Literal["text", "json"] = "text"
     data: Path = Path("~/.local/share/streamvlm")
+    api_key: SecretStr = SecretStr("")
+    tls: bool = False
+    """Whether the service is reached by TLS."""
+    tls_root_certificates: Path | None = None
+    """PEM, of who signed the service's certificate; else those of the system."""
     redis_url: SecretStr = SecretStr("")
     """May hold a password."""
     name: str = Field(default_factory=socket.gethostname, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
@@ -54,7 +59,18 @@ Timeout = Annotated[
 
 def client_at(address: str | None, timeout_seconds: float = 30.0) -> Client:
     """A client of the service there, or of the one that the environment names."""
-    return Client(address or environment().address, timeout_seconds=timeout_seconds)
+    defaults = environment()
+    roots = None
+    if defaults.tls:
+        roots = (
+            defaults.tls_root_certificates.read_bytes() if defaults.tls_root_certificates else b""
+        )
+    return Client(
+        address or defaults.address,
+        timeout_seconds=timeout_seconds,
+        api_key=defaults.api_key.get_secret_value(),
+        tls_root_certificates=roots,
+    )
 
 
 def print_json(value: Any) -> None:

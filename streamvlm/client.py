@@ -9,9 +9,11 @@ from types import TracebackType
 from typing import Self
 
 import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_status import rpc_status
 
 from streamvlm.alerts import AlertRule
+from streamvlm.api_key import KeySender
 from streamvlm.errors import (
     DeadlineExceededError,
     InvalidInputError,
@@ -20,11 +22,11 @@ from streamvlm.errors import (
 )
 from streamvlm.sending import MAX_MESSAGE_BYTES, Sending
 from streamvlm.types import Question, Sampling, StreamStatus
-from streamvlm.wire.alerts import GivenAlert, given_from_proto
+from streamvlm.wire.alerts import GivenAlert, ListedEvent, given_from_proto, listed_from_proto
 from streamvlm.wire.answers import GivenEvent, event_from_proto, question_to_proto
 from streamvlm.wire.failures import error_from_proto
 from streamvlm.wire.frames import PushAck, PushedFrame, ack_from_proto
-from streamvlm.wire.rules import rule_from_proto, rule_to_proto
+from streamvlm.wire.rules import RuleTrial, rule_from_proto, rule_to_proto, trial_from_proto
 from streamvlm.wire.status import stream_from_proto
 from streamvlm.wire.v1 import event_service_pb2 as event_pb
 from streamvlm.wire.v1 import rule_service_pb2 as rule_pb
@@ -34,7 +36,16 @@ from streamvlm.wire.v1.query_service_pb2_grpc import QueryServiceStub
 from streamvlm.wire.v1.rule_service_pb2_grpc import RuleServiceStub
 from streamvlm.wire.v1.stream_service_pb2_grpc import StreamServiceStub
 
-__all__ = ["DEFAULT_ADDRESS", "Client", "GivenAlert", "GivenEvent", "PushAck", "PushedFrame"]
+__all__ = [
+    "DEFAULT_ADDRESS",
+    "Client",
+    "GivenAlert",
+    "GivenEvent",
+    "ListedEvent",
+    "PushAck",
+    "PushedFrame",
+    "RuleTrial",
+]
 
 DEFAULT_ADDRESS = "127.0.0.1:50051"
 
@@ -56,19 +67,34 @@ class Client:
     what cannot be sent and after `close`.
     """
 
-    def __init__(self, address: str = DEFAULT_ADDRESS, *, timeout_seconds: float = 30.0) -> None:
-        """Connects when it is first used. `timeout_seconds` is for each call but `push_frames`.
+    def __init__(
+        self,
+        address: str = DEFAULT_ADDRESS,
+        *,
+        timeout_seconds: float = 30.0,
+        api_key: str = "",
+        tls_root_certificates: bytes | None = None,
+    ) -> None:
+        """Connects when it is first used. `timeout_seconds` is for each call but `push_frames` and
+        `subscribe`. `tls_root_certificates` are PEM; empty for the system's, None for
+        no TLS.
 
         Raises InvalidInputError where `address` is not HOST:PORT.
         """
         if not _ADDRESS.fullmatch(address):
             raise InvalidInputError(f"{address!r} is not an address; allowed: HOST:PORT")
         self._address, self._timeout_seconds = address, timeout_seconds
-        self._channel = grpc.insecure_channel(address, options=_OPTIONS)
+        if tls_root_certificates is None:
+            channel = grpc.insecure_channel(address, options=_OPTIONS)
+        else:
+            credentials = grpc.ssl_channel_credentials(tls_root_certificates or None)
+            channel = grpc.secure_channel(address, credentials, options=_OPTIONS)
+        self._channel = grpc.intercept_channel(channel, KeySender(api_key)) if api_key else channel
         self._streams = StreamServiceStub(self._channel)
         self._questions = QueryServiceStub(self._channel)
         self._rules = RuleServiceStub(self._channel)
         self._events = EventServiceStub(self._channel)
+        self._health = health_pb2_grpc.HealthStub(self._channel)
         self._is_closed = False
 
     def __enter__(self) -> Self:
@@ -86,6 +112,14 @@ class Client:
         """End all calls and the connection."""
         self._is_closed = True
         self._channel.close()
+
+    def is_serving(self) -> bool:
+        """Whether the service is ready for calls; it is there where this does not raise."""
+        with self._errors():
+            response = self._health.Check(
+                health_pb2.HealthCheckRequest(), timeout=self._timeout_seconds
+            )
+            return bool(response.status == health_pb2.HealthCheckResponse.SERVING)
 
     def create_stream(
         self, stream_id: str, source: str, *, allow_offline: bool = False, request_id: str = ""
@@ -172,6 +206,20 @@ class Client:
                 return rules
             request.page_token = response.next_page_token
 
+    def update_rule(self, rule: AlertRule, *, request_id: str = "") -> AlertRule:
+        """Arm a standing question in the place of the one with its id."""
+        with self._errors():
+            request = rule_pb.UpdateRuleRequest(rule=rule_to_proto(rule), request_id=request_id)
+            response = self._rules.UpdateRule(request, timeout=self._timeout_seconds)
+            return rule_from_proto(response.rule)
+
+    def test_rule(self, rule: AlertRule, stream_id: str) -> RuleTrial:
+        """Look at a stream once, as the rule would; changes nothing."""
+        with self._errors():
+            request = rule_pb.TestRuleRequest(rule=rule_to_proto(rule), stream_id=stream_id)
+            response = self._rules.TestRule(request, timeout=self._timeout_seconds)
+            return trial_from_proto(response)
+
     def delete_rule(self, rule_id: str, *, request_id: str = "") -> None:
         """Disarm a rule; what it was firing about is not told any more."""
         with self._errors():
@@ -197,6 +245,25 @@ class Client:
                         yield given
             finally:
                 call.cancel()
+
+    def list_events(self, *, most: int = 100, stream_ids: Iterable[str] = ()) -> list[ListedEvent]:
+        """What happened of late, the newest first, at most so many."""
+        wanted, events = list(stream_ids), list[ListedEvent]()
+        request = event_pb.ListEventsRequest(page_size=min(most, 1000), stream_ids=wanted)
+        while True:
+            with self._errors():
+                response = self._events.ListEvents(request, timeout=self._timeout_seconds)
+            found = map(listed_from_proto, response.events)
+            events += [event for event in found if event is not None]
+            if not response.next_page_token or len(events) >= most:
+                return events[:most]
+            request.page_token = response.next_page_token
+
+    def acknowledge_alert(self, alert_id: str, *, by: str = "") -> None:
+        """Note that somebody has seen to an alert; the first time counts."""
+        with self._errors():
+            request = event_pb.AcknowledgeAlertRequest(alert_id=alert_id, acknowledged_by=by)
+            self._events.AcknowledgeAlert(request, timeout=self._timeout_seconds)
 
     def push_frames(self, stream_id: str, frames: Iterable[PushedFrame]) -> Iterator[PushAck]:
         """Give a push stream its frames; one acknowledgement for each, in their order.

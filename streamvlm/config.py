@@ -169,6 +169,8 @@ class WebhookConfig(Section):
 class NotifyConfig(Section):
     """Delivery of events."""
 
+    listen: str = "127.0.0.1:0"
+    """HOST:PORT, where the notifier tells its health; port 0 finds one."""
     webhooks: tuple[WebhookConfig, ...] = ()
     retry_seconds: tuple[Annotated[float, Field(ge=0)], ...] = (
         5, 30, 300, 1800, 7200, 18_000, 36_000,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from streamvlm.alerts import AlertRule, AlertState
+from streamvlm.alerts import Alert, AlertRule, AlertState, CameraChange, CameraState
 from streamvlm.doctor import Check
 from streamvlm.types import (
     AnswerStarted,
@@ -21,7 +21,7 @@ from streamvlm.types import (
     StreamTime,
     Usage,
 )
-from streamvlm.wire.alerts import GivenAlert
+from streamvlm.wire.alerts import GivenAlert, ListedEvent
 
 _GOOD_STATES = ("live", "ended")
 _MEBI = 2**20
@@ -229,8 +229,36 @@ def plain_rule(rule: AlertRule) -> dict[str, Any]:
     return {**values, "stream_ids": sorted(rule.stream_ids), "schedule": schedule}
 
 
+def events(listed: Sequence[ListedEvent]) -> Table:
+    """What happened, the newest first, and who has seen to it."""
+    table = Table("when (UTC)", "what", "which", "seen by", box=None, pad_edge=False)
+    for each in listed:
+        event = each.event
+        at = event.observed if isinstance(event, Alert) else event.blind.end
+        which = (
+            f"{event.rule_id} on {event.stream_id}, {event.alert_id}"
+            if isinstance(event, Alert)
+            else f"camera {event.stream_id}"
+        )
+        seen_by = each.acknowledged_by or ("somebody" if each.acknowledged_utc_seconds else "")
+        table.add_row(_utc(at.utc_seconds), event.state.value, line(which), plain(seen_by))
+    return table
+
+
+def _camera(change: CameraChange) -> Text:
+    style = "bold red" if change.state is CameraState.LOST else "green"
+    return Text.assemble(
+        f"{_utc(change.blind.end.utc_seconds)} UTC  ",
+        (f"{change.state:<10}", style),
+        line(f" camera {change.stream_id}"),
+        (f"  {plain(change.reason)}, {change.blind.duration_seconds:.1f} s", "dim"),
+    )
+
+
 def alert(given: GivenAlert) -> Text:
     """One line of what a subscriber is told."""
+    if given.camera is not None:
+        return _camera(given.camera)
     told = given.alert
     if told is None:
         return Text(f"missed {given.num_skipped or 'some'} alerts", style="yellow")

@@ -205,6 +205,7 @@ def _settings(options: argparse.Namespace, settings: type[Any]) -> dict[str, Any
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description="A test camera that shows what is made up.")
+    parser.add_argument("--host", default="127.0.0.1", help="where it listens")
     parser.add_argument("--port", type=int, default=8554, help="0 chooses a free one")
     parser.add_argument("--mount", default="camera")
     parser.add_argument("--scene", choices=sorted(SCENES), default="moving")
@@ -240,7 +241,7 @@ async def _run(options: argparse.Namespace) -> None:
         credentials=credentials,
         faults=Faults(**_settings(options, Faults)),
     )
-    port = await server.start(port=options.port)
+    port = await server.start(host=options.host, port=options.port)
     began = f" began at UTC {server.began.utc_seconds:.6f}" if server.is_live else ""
     sys.stdout.write(f"rtsp://127.0.0.1:{port}/{options.mount}{began}\n")
     sys.stdout.flush()

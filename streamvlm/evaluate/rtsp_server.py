@@ -76,11 +76,9 @@ class RtspServer:
     _server: asyncio.Server | None = None
     _clients: set[asyncio.Task[None]] = field(default_factory=set)
 
-    async def start(self, *, port: int = 0) -> int:
-        """Listen on the loopback interface and return the port; 0 chooses a free one."""
-        self._server = await asyncio.start_server(
-            self._serve, "127.0.0.1", port, limit=_MAX_REQUEST_BYTES
-        )
+    async def start(self, *, host: str = "127.0.0.1", port: int = 0) -> int:
+        """Listen and return the port; 0 chooses a free one."""
+        self._server = await asyncio.start_server(self._serve, host, port, limit=_MAX_REQUEST_BYTES)
         self.began = Instant.now()
         bound_port: int = self._server.sockets[0].getsockname()[1]
         return bound_port

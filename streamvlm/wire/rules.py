@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import time
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from streamvlm.alerts import AlertRule, Schedule, Severity
 from streamvlm.errors import RuleError
+from streamvlm.types import StreamTime
 from streamvlm.wire.times import (
     duration_from_proto,
     duration_to_proto,
+    instant_from_proto,
     member_from_proto,
     member_to_proto,
 )
@@ -50,6 +53,26 @@ def rule_from_proto(message: pb.Rule) -> AlertRule:
         text=message.text,
         stream_ids=frozenset(message.stream_ids),
         **stated,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RuleTrial:
+    """How a rule would see a stream now."""
+
+    margin: float
+    """How much likelier "yes" is than "no", in nats, not seen from what is usual on the stream."""
+    is_reached: bool
+    """Whether that alone would speak for the condition."""
+    observed: StreamTime
+
+
+def trial_from_proto(message: pb.TestRuleResponse) -> RuleTrial:
+    """How a rule would see a stream now."""
+    return RuleTrial(
+        margin=message.margin,
+        is_reached=message.is_reached,
+        observed=instant_from_proto(message.observed),
     )
 
 

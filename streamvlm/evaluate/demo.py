@@ -1,14 +1,16 @@
-"""The whole way once, on this machine: a camera, the service, a stream, ten questions, their score.
+"""The whole way once, on this machine: a camera, the service, ten questions, alerts, their score.
 
 `make demo` runs it. Every part is the real one: an RTSP camera in its own process, `streamvlm
-serve` in another, the client of `streamvlm.client` in this one. What the camera shows is made up,
-so the right answers are known, and a wrong one is shown as wrong.
+serve` in another, the client of `streamvlm.client` and a webhook receiver in this one. What the
+camera shows is made up, so the right answers are known, and a wrong one is shown as wrong.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
+import tempfile
+from pathlib import Path
 
 from rich.console import Console
 from rich.text import Text
@@ -17,6 +19,7 @@ from streamvlm import show
 from streamvlm.client import Client
 from streamvlm.config import Config
 from streamvlm.errors import StreamVLMError
+from streamvlm.evaluate import demo_alert
 from streamvlm.evaluate.rtsp_camera import RtspCamera, seed
 from streamvlm.evaluate.through_service import (
     LiveAnswer,
@@ -76,15 +79,31 @@ def _demo(world: int) -> int:
     """Show it all; how many answers were right."""
     console.rule("streamvlm demo")
     console.print(what_the_model_is(Config().vlm.checkpoint), "\n")
-    with serving() as address, Client(address) as client:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        demo_alert.receiving(Path(folder)) as (receiver, config, environment),
+        serving(config, environment) as address,
+        Client(address) as client,
+    ):
         console.print(f"service  {address}")
         with RtspCamera(world=world, pace=PACE, seconds=SECONDS, sizes=((256, 256),)) as camera:
             console.print(f"camera   {camera.url} (H.264, RTSP over TCP), world {world}")
             truth = watch(client, STREAM_ID, camera)
+            assert camera.began_utc_seconds is not None, "it shows a world"
+            began = camera.began_utc_seconds
+            watched = demo_alert.watch_for(client, STREAM_ID, truth, began)
+            names = ", ".join(each.rule.text for each in watched) or "nothing"
+            console.print(f"webhook  {receiver.url}, to be told of: {names}")
             exam = LiveExam(client=client, stream_id=STREAM_ID, truth=truth, groups=GROUPS)
             answers = _ask_all(exam)
+            demo_alert.wait_for_ends(receiver, watched)
             console.print("\n", show.stream(client.get_stream(STREAM_ID)))
             client.delete_stream(STREAM_ID)
+        told, num_whole = demo_alert.report(receiver, watched)
+    console.print("\n[bold]What the webhook was told[/]")
+    for each in told:
+        console.print(" ", each)
+    console.print(f"  {num_whole} of {len(watched)} alerts fired and resolved under one id.")
     judged = [answer for answer in answers if answer.is_comparable]
     num_right = sum(answer.outcome.is_right for answer in judged)
     missing = len(GROUPS) - len(judged)

@@ -6,6 +6,7 @@ the same as the moment that its question was made for.
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 import subprocess
@@ -13,7 +14,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -37,8 +38,11 @@ _POLL_SECONDS = 0.05
 
 
 @contextmanager
-def serving(config: Path | None = None) -> Iterator[str]:
+def serving(
+    config: Path | None = None, environment: Mapping[str, str] | None = None
+) -> Iterator[str]:
     """`streamvlm serve` on a free port, in a process that is ended at the end: its address.
+    `environment` is added to ours.
 
     Where it or what is done with it fails, its log goes to the standard error. Raises RuntimeError
     where it does not start.
@@ -48,7 +52,9 @@ def serving(config: Path | None = None) -> Iterator[str]:
     command += [f"--config={config}"] if config else []
     with tempfile.TemporaryDirectory() as data, tempfile.TemporaryFile() as log:
         command += [f"--data={data}"]
-        process = subprocess.Popen(command, stdout=log, stderr=log)
+        process = subprocess.Popen(
+            command, stdout=log, stderr=log, env={**os.environ, **(environment or {})}
+        )
         try:
             _wait_for_service(process, address)
             yield address

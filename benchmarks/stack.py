@@ -17,6 +17,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -168,7 +169,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
                 killed, killed_utc = time.monotonic(), time.time()
                 stack.start(service)
                 answered = first_time(lambda: is_answered(stack.address), killed)
-                seen = first_time(lambda: are_seen(stack.address, killed_utc), killed)
+                seen = first_time(partial(are_seen, stack.address, killed_utc), killed)
                 rows.append({"killed": service, "answers_after": answered, "seen_after": seen})
                 console.print(rows[-1])
                 time.sleep(options.pause)

@@ -52,7 +52,7 @@ class _Shift:
 
 
 class CarriedFeed:
-    """At most `window` items of ingest wait in it: more come only when some were taken."""
+    """About `window` items of ingest wait in it: more come only when some were taken."""
 
     def __init__(self, window: int) -> None:
         self.window = window
@@ -77,6 +77,8 @@ class CarriedFeed:
                 self._shift = None
             self._run_id, self._on_taken = run_id, on_taken
             self._unlinked_monotonic_seconds = None
+            # What still waits comes again, and counts when it does.
+            self._items = deque((item, 0) for item, _ in self._items)
             self._num_taken = 0
 
     def unlink(self) -> None:

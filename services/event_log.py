@@ -127,10 +127,9 @@ class EventLog:
 
     async def after(self, number: int, timeout_seconds: float) -> list[NumberedEvent]:
         """Some of the events behind this one, in their order; waits for them until the timeout."""
-        with self._store.errors():
-            found = await self._store.waiting.xread(
-                {keys.EVENTS: f"{number}-0"}, count=64, block=max(1, int(timeout_seconds * 1000))
-            )
+        block_ms = max(1, int(timeout_seconds * 1000))
+        reading = self._store.waiting.xread({keys.EVENTS: f"{number}-0"}, count=64, block=block_ms)
+        found = await self._store.wait_for(reading, timeout_seconds)
         return numbered(found)
 
     async def before(self, number: int | None, count: int) -> list[NumberedEvent]:
@@ -181,8 +180,8 @@ class EventLog:
 
         "$" is the newest entry of now.
         """
-        with self._store.errors():
-            found = await self._store.waiting.xread({keys.DELIVERIES: after}, count=256, block=5000)
+        reading = self._store.waiting.xread({keys.DELIVERIES: after}, count=256, block=5000)
+        found = await self._store.wait_for(reading, 5.0)
         entries = _entries(found)
         pairs = [(fields[b"rule"].decode(), fields[b"stream"].decode()) for _, fields in entries]
         return (entries[-1][0].decode() if entries else after), pairs

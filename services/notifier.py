@@ -19,7 +19,6 @@ from functools import partial
 from typing import Any
 
 import httpx
-from redis.exceptions import ResponseError
 
 from services import keys
 from services.envelope import envelope, message_id, ordering_key
@@ -137,14 +136,19 @@ class Route:
 
     async def _read(self, count: int) -> list[NumberedEvent]:
         behind = self._left_at if self._reads_left else ">"
+        reading = self._store.waiting.xreadgroup(
+            self._group,
+            _CONSUMER,
+            {keys.EVENTS: behind},
+            count=count,
+            block=int(WAIT_SECONDS * 1000),
+        )
         try:
-            with self._store.errors():
-                found = await self._group_read(behind, count)
-        except _NoGroupError:
-            with self._store.errors():
-                await self._store.redis.xgroup_create(
-                    keys.EVENTS, self._group, id="$", mkstream=True
-                )
+            found = numbered(await self._store.wait_for(reading, WAIT_SECONDS))
+        except MetadataError as error:
+            if "NOGROUP" not in str(error):
+                raise
+            await self._make_group()
             return []
         if self._reads_left:
             self._reads_left = bool(found)
@@ -152,20 +156,10 @@ class Route:
                 self._left_at = f"{found[-1].number}-0"
         return found
 
-    async def _group_read(self, behind: str, count: int) -> list[NumberedEvent]:
-        try:
-            told = await self._store.waiting.xreadgroup(
-                self._group,
-                _CONSUMER,
-                {keys.EVENTS: behind},
-                count=count,
-                block=int(WAIT_SECONDS * 1000),
-            )
-        except ResponseError as error:
-            if "NOGROUP" in str(error):
-                raise _NoGroupError from error
-            raise
-        return numbered(told)
+    async def _make_group(self) -> None:
+        """The webhook is new: it hears of what comes from now on."""
+        with self._store.errors():
+            await self._store.redis.xgroup_create(keys.EVENTS, self._group, id="$", mkstream=True)
 
     def _take(self, numbered_event: NumberedEvent) -> None:
         event = event_from_proto(numbered_event.event)
@@ -264,7 +258,3 @@ class Route:
             pipe.xadd(self._dead, entry, maxlen=keys.MAX_DEAD, approximate=True)
             pipe.xack(keys.EVENTS, self._group, f"{numbered_event.number}-0")
             await pipe.execute()
-
-
-class _NoGroupError(Exception):
-    """The webhook has not read before."""

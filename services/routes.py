@@ -5,6 +5,7 @@ What was known when Redis went away is still tried.
 
 from __future__ import annotations
 
+import time
 from collections import OrderedDict
 from hashlib import sha256
 
@@ -12,6 +13,8 @@ from services.registry import Registry
 from streamvlm.errors import EngineStoppedError, MetadataError, StreamNotFoundError
 
 _MOST_KNOWN = 4096
+AWAY_SECONDS = 5.0
+"""How long a Redis that did not answer is not asked where a stream is, if that was known."""
 
 
 class Routes:
@@ -22,18 +25,23 @@ class Routes:
         self._known: OrderedDict[str, str] = OrderedDict()
         self._ingests: dict[str, str] = {}
         self._workers: list[str] = []
+        self._away_until = float("-inf")
 
     async def worker_of(self, stream_id: str) -> str:
         """Where the stream's memory is.
 
         Raises StreamNotFoundError, EngineStoppedError while no worker holds it, MetadataError.
         """
+        known = self._known.get(stream_id)
+        if known is not None and time.monotonic() < self._away_until:
+            return known
         try:
             owner = await self._registry.owner(stream_id)
         except MetadataError:
-            if stream_id in self._known:
-                return self._known[stream_id]
-            raise
+            self._away_until = time.monotonic() + AWAY_SECONDS
+            if known is None:
+                raise
+            return known
         if owner is None:
             self._known.pop(stream_id, None)
             if stream_id not in await self._registry.streams():

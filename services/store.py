@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
@@ -17,7 +18,7 @@ from streamvlm.errors import ConfigError, MetadataError
 
 logger = logging.getLogger(__name__)
 
-ANSWER_SECONDS = 2.0
+ANSWER_SECONDS = 1.0
 """What Redis has to answer; it is next door."""
 
 
@@ -42,6 +43,17 @@ class Store:
         except RedisError:
             return False
 
+    async def wait_for(self, command: Awaitable[Any], timeout_seconds: float) -> Any:
+        """What a command gives that waits for so long at most. Raises MetadataError where Redis
+        does not even say that nothing came.
+        """
+        try:
+            async with asyncio.timeout(timeout_seconds + 2 * ANSWER_SECONDS):
+                with self.errors():
+                    return await command
+        except TimeoutError:
+            raise MetadataError("Redis: no answer") from None
+
     @contextmanager
     def errors(self) -> Iterator[None]:
         """Raises MetadataError for whatever goes wrong between us and Redis."""
@@ -56,7 +68,7 @@ class Store:
 async def connected(url: str) -> AsyncIterator[Store]:
     """A store at `url`; connects when it is first used. Raises ConfigError where that is none."""
     options: dict[str, Any] = {
-        "retry": Retry(ExponentialBackoff(cap=0.2, base=0.02), 3),
+        "retry": Retry(ExponentialBackoff(cap=0.2, base=0.02), 1),
         "socket_connect_timeout": ANSWER_SECONDS,
         "health_check_interval": 10,
     }

@@ -47,9 +47,11 @@ class Serving:
         *,
         address: str = "127.0.0.1:0",
         grace_seconds: float = 0.2,
+        folder: Path | None = None,
     ) -> None:
+        """Keeps its data in `folder`, or nowhere."""
         self._config = config or small_config()
-        self._wanted, self._grace_seconds = address, grace_seconds
+        self._wanted, self._grace_seconds, self._folder = address, grace_seconds, folder
         self._started: Future[Embedded] = Future()
         self._must_stop: Future[None] = Future()
         self._thread = threading.Thread(target=self._run, name="serving", daemon=True)
@@ -95,7 +97,10 @@ class Serving:
     async def _serve(self) -> None:
         with tempfile.TemporaryDirectory() as folder:
             async with embedded(
-                self._config, self._wanted, Path(folder), grace_seconds=self._grace_seconds
+                self._config,
+                self._wanted,
+                self._folder or Path(folder),
+                grace_seconds=self._grace_seconds,
             ) as started:
                 self._started.set_result(started)
                 await asyncio.wrap_future(self._must_stop)

@@ -14,7 +14,8 @@ Context = grpc.aio.ServicerContext[Any, Any]
 Behavior = Callable[[Any, Context], Awaitable[Any]]
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any] | None"
 
-_OURS = "/streamvlm."
+OURS = "/streamvlm."
+"""How the methods of our services begin."""
 _ASK = "/streamvlm.v1.QueryService/Ask"
 
 
@@ -23,7 +24,7 @@ def wrapped(handler: Handler, method: str, wrap: Callable[[Behavior], Behavior])
 
     Works on handlers that are coroutines, so those of streams write and do not yield.
     """
-    if handler is None or not method.startswith(_OURS):
+    if handler is None or not method.startswith(OURS):
         return handler
     behaviors = {
         kind: wrap(behavior)

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import grpc
+from google.protobuf.message import DecodeError
 from grpc_status import rpc_status
 
-from services.calls import Behavior, Context, Handler, wrapped
+from services.calls import OURS, Behavior, Context, Handler, wrapped
 from services.ids import stream_id_of_call
 from streamvlm import errors
-from streamvlm.errors import StreamVLMError
+from streamvlm.errors import InvalidInputError, StreamVLMError
 from streamvlm.wire.failures import error_to_proto, shortened
 
 logger = logging.getLogger(__name__)
@@ -64,13 +65,35 @@ class FailureMapper(grpc.aio.ServerInterceptor):
         """The handler of this call, guarded."""
         method = handler_call_details.method
         handler = await continuation(handler_call_details)
-        return wrapped(handler, method, lambda behavior: _guarded(behavior, method))
+        if handler is None or not method.startswith(OURS):
+            return handler
+        parse = _parser(handler)
+        guarded: Any = wrapped(handler, method, lambda behavior: _guarded(behavior, method, parse))
+        # Parsed behind the guard: gRPC itself has only UNKNOWN to tell of a message that is none.
+        given: Handler = guarded._replace(request_deserializer=None)
+        return given
 
 
-def _guarded(behavior: Behavior, method: str) -> Behavior:
+def _parser(handler: Any) -> Callable[[Any], Any]:
+    """From what came, bytes or a stream of them, to messages."""
+
+    def parse(raw: bytes) -> Any:
+        try:
+            return handler.request_deserializer(raw)
+        except DecodeError as error:
+            raise InvalidInputError(f"the message cannot be read: {error}") from None
+
+    async def parse_all(raws: AsyncIterator[bytes]) -> AsyncIterator[Any]:
+        async for raw in raws:
+            yield parse(raw)
+
+    return parse_all if handler.request_streaming else parse
+
+
+def _guarded(behavior: Behavior, method: str, parse: Callable[[Any], Any]) -> Behavior:
     async def call(request: Any, context: Context) -> Any:
         try:
-            return await behavior(request, context)
+            return await behavior(parse(request), context)
         except (asyncio.CancelledError, grpc.aio.AbortError):
             raise
         except Exception as error:

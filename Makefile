@@ -6,13 +6,14 @@ BIN := $(VENV)/bin
 export OMP_WAIT_POLICY := PASSIVE
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: help setup demo check test bench proto serve clean
+.PHONY: help setup demo check test bench node proto serve clean
 
 help:
 	@echo "make demo    set up, start a test camera whose truth is known and the service, ask ten questions"
 	@echo "make test    set up, run the tests"
 	@echo "make check   formatting, lint, types, import rules, generated code"
 	@echo "make bench   measure; writes benchmarks/results/*.json"
+	@echo "make node    use the service from Node, from the .proto files alone"
 	@echo "make serve   run the service with configs/embedded.yaml"
 	@echo "make proto   regenerate streamvlm/wire from proto/"
 	@echo "make clean   remove what the other targets made"
@@ -47,6 +48,10 @@ bench: setup
 	$(BIN)/python benchmarks/spine.py
 	$(BIN)/python benchmarks/reconnect.py
 	$(BIN)/python benchmarks/soak.py
+
+# Another language, from proto/ alone; needs nodejs and npm.
+node: setup
+	$(BIN)/python tests/node/run.py
 
 serve: setup
 	$(BIN)/streamvlm serve --config configs/embedded.yaml

@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+
+from prometheus_client.core import Metric
 
 from services.asking import AskingServicer
 from services.credentials import KeyCheck, server_credentials
 from services.event_log import EventLog
 from services.events import EventServicer
+from services.metrics import collecting, gauge
 from services.registry import Registry
 from services.relay import Channels
 from services.requests import RequestMemory
@@ -121,9 +124,13 @@ async def routing(
                 if is_ready:
                     gateway.ready.set()
 
+            def metrics() -> Iterator[Metric]:
+                yield gauge("subscribers", "Who follow events now.", gateway.num_subscribers)
+
             async with background(repeat("health", LOOK_SECONDS, look)):
                 logger.info("gateway listens on %s", listens.address)
-                yield gateway
+                with collecting(metrics):
+                    yield gateway
     finally:
         await asyncio.gather(*(memory.close() for memory in memories))
         await channels.close()

@@ -23,6 +23,7 @@ import httpx
 from services import keys
 from services.envelope import envelope, message_id, ordering_key
 from services.event_log import EventLog, NumberedEvent, numbered
+from services.metrics import ALERT_SECONDS, DEAD, DELIVERIES
 from services.registry import Registry
 from services.server import Listening, listening
 from services.store import Store
@@ -210,7 +211,11 @@ class Route:
                 now_utc_seconds=time.time(),
             )
             attempt = await self._webhook.send(identity, body)
+            route, outcome = self._webhook.config.name, attempt.problem.partition(":")[0]
+            DELIVERIES.labels(route, outcome or "delivered").inc()
             if attempt.is_delivered:
+                happened = event.observed if isinstance(event, Alert) else event.blind.end
+                ALERT_SECONDS.labels(route).observe(max(0.0, time.time() - happened.utc_seconds))
                 await self._until_it_works(lambda: self._delivered(numbered_event.number, event))
                 return
             if attempt.is_gone:
@@ -226,6 +231,7 @@ class Route:
                 self._webhook.config.name, identity, problem, wait,
             )  # fmt: skip
             await asyncio.sleep(wait)
+        DEAD.labels(self._webhook.config.name).inc()
         logger.error("webhook %s: %s is dead: %s", self._webhook.config.name, identity, problem)
         await self._until_it_works(lambda: self._bury(numbered_event, problem))
 

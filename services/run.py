@@ -13,6 +13,7 @@ from pathlib import Path
 
 import uvloop
 
+from services.metrics import exporting
 from services.store import connected
 from streamvlm.config import Config
 from streamvlm.errors import ConfigError, StreamVLMError
@@ -38,12 +39,14 @@ def run(
     folder: Path,
     redis_url: str,
     name: str,
+    metrics: str = "",
     on_ready: Callable[[str], None] = lambda address: None,
 ) -> None:
     """Run it until SIGTERM or SIGINT; `on_ready` hears the address that it listens on.
 
     `address` is the gateway's, `folder` is for what all in one process keep, `redis_url` for a
-    service that is a process of its own, and `name` tells it from others of its kind. Raises
+    service that is a process of its own, `name` tells it from others of its kind, and `metrics` is
+    where Prometheus finds it, HOST:PORT, or empty. Raises
     ConfigError, CheckpointError, AddressInUseError, MetadataError where it cannot start, and
     StreamVLMError where the engine failed.
     """
@@ -55,7 +58,8 @@ def run(
         raise ConfigError(f"the {service} needs a Redis: set STREAMVLM_REDIS_URL")
     else:
         starting = _alone(service, config, address, redis_url, name)
-    uvloop.run(_run(starting, on_ready))
+    with exporting(metrics):
+        uvloop.run(_run(starting, on_ready))
 
 
 Running = tuple[str, "asyncio.Future[None]"]

@@ -18,6 +18,7 @@ from grpc_reflection.v1alpha import reflection
 
 from services.calls import OpenCalls
 from services.failures import FailureMapper
+from services.metrics import CallMeter
 from streamvlm.errors import AddressInUseError, ConfigError
 
 logger = logging.getLogger(__name__)
@@ -95,7 +96,7 @@ async def listening(
     """
     calls, health_servicer = OpenCalls(max_calls), health.HealthServicer()
     server = grpc.aio.server(
-        interceptors=[FailureMapper(), *interceptors, calls],
+        interceptors=[CallMeter(), FailureMapper(), *interceptors, calls],
         options=(*_OPTIONS, *options),
         # Behind our own limit, which says more and lets probes of health through.
         maximum_concurrent_rpcs=2 * max_calls + _PROBES,

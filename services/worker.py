@@ -5,15 +5,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+
+from prometheus_client.core import Metric
 
 from services import keys
 from services.cameras import CameraWatch
 from services.event_log import EventLog
 from services.host import EngineHost
 from services.memory import MemoryServicer
+from services.metrics import collecting, counter, gauge, stream_metrics
 from services.outbox import Outbox
 from services.query import QueryServicer
 from services.registry import Registry, Worker
@@ -86,7 +89,8 @@ async def working(
                     await worker.announced.wait()
                     await listens.announce(True)
                     logger.info("worker %s serves on %s", name, listens.address)
-                    yield listens, worker.host
+                    with collecting(worker.metrics):
+                        yield listens, worker.host
                 finally:
                     await worker.leave()
     finally:
@@ -123,6 +127,14 @@ class _Working:
                 repeat("leftovers", 10 * keys.BEAT_SECONDS, self._drop_leftovers),
             )
         ]
+
+    def metrics(self) -> Iterator[Metric]:
+        """What Prometheus reads; on a thread of its own."""
+        engine = self.host.engine
+        yield from stream_metrics(engine.list_streams())
+        yield counter("looks", "Looks of rules at streams.", engine.rules.num_looks)
+        yield gauge("outbox_events", "Events that wait for Redis.", len(self._outbox))
+        yield counter("events_lost", "Events that Redis was away for.", self._outbox.num_lost)
 
     async def leave(self) -> None:
         """Tell everybody at once, so that nobody has to wait for leases to end; stop the engine."""

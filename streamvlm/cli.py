@@ -84,6 +84,7 @@ def serve(
         folder=data or defaults.data,
         redis_url=defaults.redis_url.get_secret_value(),
         name=defaults.name,
+        metrics=defaults.metrics,
         on_ready=lambda bound: typer.echo(
             f"streamvlm {'' if service == 'all' else service + ' '}is ready on {bound}{model}"
         ),

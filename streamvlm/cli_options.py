@@ -30,6 +30,8 @@ class Environment(BaseSettings):
     """PEM, of who signed the service's certificate; else those of the system."""
     redis_url: SecretStr = SecretStr("")
     """May hold a password."""
+    metrics: str = ""
+    """HOST:PORT where Prometheus finds a service; empty for nowhere."""
     name: str = Field(default_factory=socket.gethostname, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
     """Tells a service from others of its kind; the same after a restart."""
 

@@ -1,4 +1,4 @@
-"""Starts the service and lets `check.mjs` use it: `make node`. Needs Node and its package manager."""
+"""Starts the service and lets `check.mjs` use it: `make node`. Needs Node and npm."""
 
 from __future__ import annotations
 

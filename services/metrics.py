@@ -70,6 +70,9 @@ def collecting(collect: Callable[[], Iterable[Metric]]) -> Iterator[None]:
         def collect(self) -> Iterable[Metric]:
             return collect()
 
+        def describe(self) -> Iterable[Metric]:
+            return ()  # nothing is known before somebody asks
+
     collector = Asked()
     REGISTRY.register(collector)
     try:

@@ -1,30 +1,21 @@
-"""A client for Python programs: our types and our errors, gRPC inside."""
+"""A client for Python programs: our types and our errors. `AsyncClient` is that for asyncio."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from types import TracebackType
 from typing import Self
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from grpc_status import rpc_status
 
 from streamvlm.alerts import AlertRule
-from streamvlm.api_key import KeySender
-from streamvlm.errors import (
-    DeadlineExceededError,
-    InvalidInputError,
-    ServiceUnreachableError,
-    StreamVLMError,
-)
-from streamvlm.sending import MAX_MESSAGE_BYTES, Sending
+from streamvlm.async_client import AsyncClient
+from streamvlm.connection import DEFAULT_ADDRESS, OPTIONS, Connection
+from streamvlm.sending import Sending
 from streamvlm.types import Question, Sampling, StreamStatus
 from streamvlm.wire.alerts import GivenAlert, ListedEvent, given_from_proto, listed_from_proto
 from streamvlm.wire.answers import GivenEvent, event_from_proto, question_to_proto
-from streamvlm.wire.failures import error_from_proto
 from streamvlm.wire.frames import PushAck, PushedFrame, ack_from_proto
 from streamvlm.wire.rules import RuleTrial, rule_from_proto, rule_to_proto, trial_from_proto
 from streamvlm.wire.status import stream_from_proto
@@ -38,6 +29,7 @@ from streamvlm.wire.v1.stream_service_pb2_grpc import StreamServiceStub
 
 __all__ = [
     "DEFAULT_ADDRESS",
+    "AsyncClient",
     "Client",
     "GivenAlert",
     "GivenEvent",
@@ -46,17 +38,6 @@ __all__ = [
     "PushedFrame",
     "RuleTrial",
 ]
-
-DEFAULT_ADDRESS = "127.0.0.1:50051"
-
-_ADDRESS = re.compile(r"[^\s:/]+:\d{1,5}|\[[0-9a-fA-F:]+\]:\d{1,5}")
-_OPTIONS = (
-    ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
-    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
-    ("grpc.keepalive_time_ms", 30_000),
-    ("grpc.keepalive_timeout_ms", 10_000),
-    ("grpc.keepalive_permit_without_calls", 1),
-)
 
 
 class Client:
@@ -81,21 +62,24 @@ class Client:
 
         Raises InvalidInputError where `address` is not HOST:PORT.
         """
-        if not _ADDRESS.fullmatch(address):
-            raise InvalidInputError(f"{address!r} is not an address; allowed: HOST:PORT")
-        self._address, self._timeout_seconds = address, timeout_seconds
-        if tls_root_certificates is None:
-            channel = grpc.insecure_channel(address, options=_OPTIONS)
-        else:
-            credentials = grpc.ssl_channel_credentials(tls_root_certificates or None)
-            channel = grpc.secure_channel(address, credentials, options=_OPTIONS)
-        self._channel = grpc.intercept_channel(channel, KeySender(api_key)) if api_key else channel
+        self._connection = Connection(
+            address=address,
+            timeout_seconds=timeout_seconds,
+            api_key=api_key,
+            tls_root_certificates=tls_root_certificates,
+        )
+        self._limits = {"timeout": timeout_seconds, "metadata": self._connection.metadata}
+        credentials = self._connection.credentials
+        self._channel = (
+            grpc.secure_channel(address, credentials, options=OPTIONS)
+            if credentials
+            else grpc.insecure_channel(address, options=OPTIONS)
+        )
         self._streams = StreamServiceStub(self._channel)
         self._questions = QueryServiceStub(self._channel)
         self._rules = RuleServiceStub(self._channel)
         self._events = EventServiceStub(self._channel)
         self._health = health_pb2_grpc.HealthStub(self._channel)
-        self._is_closed = False
 
     def __enter__(self) -> Self:
         return self
@@ -110,36 +94,34 @@ class Client:
 
     def close(self) -> None:
         """End all calls and the connection."""
-        self._is_closed = True
+        self._connection.is_closed = True
         self._channel.close()
 
     def is_serving(self) -> bool:
         """Whether the service is ready for calls; it is there where this does not raise."""
-        with self._errors():
-            response = self._health.Check(
-                health_pb2.HealthCheckRequest(), timeout=self._timeout_seconds
-            )
+        with self._connection.errors():
+            response = self._health.Check(health_pb2.HealthCheckRequest(), **self._limits)
             return bool(response.status == health_pb2.HealthCheckResponse.SERVING)
 
     def create_stream(
         self, stream_id: str, source: str, *, allow_offline: bool = False, request_id: str = ""
     ) -> StreamStatus:
         """Watch a source, once it is open; at once, and for ever, with `allow_offline`."""
-        with self._errors():
+        with self._connection.errors():
             request = pb.CreateStreamRequest(
                 stream_id=stream_id,
                 source=source,
                 allow_offline=allow_offline,
                 request_id=request_id,
             )
-            response = self._streams.CreateStream(request, timeout=self._timeout_seconds)
+            response = self._streams.CreateStream(request, **self._limits)
             return stream_from_proto(response.stream)
 
     def get_stream(self, stream_id: str) -> StreamStatus:
         """One stream."""
-        with self._errors():
+        with self._connection.errors():
             request = pb.GetStreamRequest(stream_id=stream_id)
-            response = self._streams.GetStream(request, timeout=self._timeout_seconds)
+            response = self._streams.GetStream(request, **self._limits)
             return stream_from_proto(response.stream)
 
     def list_streams(self) -> list[StreamStatus]:
@@ -147,8 +129,8 @@ class Client:
         streams: list[StreamStatus] = []
         request = pb.ListStreamsRequest()
         while True:
-            with self._errors():
-                response = self._streams.ListStreams(request, timeout=self._timeout_seconds)
+            with self._connection.errors():
+                response = self._streams.ListStreams(request, **self._limits)
             streams += map(stream_from_proto, response.streams)
             if not response.next_page_token:
                 return streams
@@ -156,9 +138,9 @@ class Client:
 
     def delete_stream(self, stream_id: str, *, request_id: str = "") -> None:
         """Stop watching, and forget all that was seen."""
-        with self._errors():
+        with self._connection.errors():
             request = pb.DeleteStreamRequest(stream_id=stream_id, request_id=request_id)
-            self._streams.DeleteStream(request, timeout=self._timeout_seconds)
+            self._streams.DeleteStream(request, **self._limits)
 
     def ask(
         self, stream_id: str, text: str, sampling: Sampling | None = None
@@ -170,9 +152,9 @@ class Client:
         question = Question(
             question_id="", stream_id=stream_id, text=text, sampling=sampling or Sampling()
         )
-        with self._errors():
+        with self._connection.errors():
             request = question_to_proto(question)
-            call = self._questions.Ask(request, timeout=self._timeout_seconds)
+            call = self._questions.Ask(request, **self._limits)
             try:
                 for response in call:
                     if (event := event_from_proto(response)) is not None:
@@ -182,16 +164,16 @@ class Client:
 
     def create_rule(self, rule: AlertRule, *, request_id: str = "") -> AlertRule:
         """Arm a standing question."""
-        with self._errors():
+        with self._connection.errors():
             request = rule_pb.CreateRuleRequest(rule=rule_to_proto(rule), request_id=request_id)
-            response = self._rules.CreateRule(request, timeout=self._timeout_seconds)
+            response = self._rules.CreateRule(request, **self._limits)
             return rule_from_proto(response.rule)
 
     def get_rule(self, rule_id: str) -> AlertRule:
         """One rule."""
-        with self._errors():
+        with self._connection.errors():
             request = rule_pb.GetRuleRequest(rule_id=rule_id)
-            response = self._rules.GetRule(request, timeout=self._timeout_seconds)
+            response = self._rules.GetRule(request, **self._limits)
             return rule_from_proto(response.rule)
 
     def list_rules(self) -> list[AlertRule]:
@@ -199,8 +181,8 @@ class Client:
         rules: list[AlertRule] = []
         request = rule_pb.ListRulesRequest()
         while True:
-            with self._errors():
-                response = self._rules.ListRules(request, timeout=self._timeout_seconds)
+            with self._connection.errors():
+                response = self._rules.ListRules(request, **self._limits)
             rules += map(rule_from_proto, response.rules)
             if not response.next_page_token:
                 return rules
@@ -208,23 +190,23 @@ class Client:
 
     def update_rule(self, rule: AlertRule, *, request_id: str = "") -> AlertRule:
         """Arm a standing question in the place of the one with its id."""
-        with self._errors():
+        with self._connection.errors():
             request = rule_pb.UpdateRuleRequest(rule=rule_to_proto(rule), request_id=request_id)
-            response = self._rules.UpdateRule(request, timeout=self._timeout_seconds)
+            response = self._rules.UpdateRule(request, **self._limits)
             return rule_from_proto(response.rule)
 
     def test_rule(self, rule: AlertRule, stream_id: str) -> RuleTrial:
         """Look at a stream once, as the rule would; changes nothing."""
-        with self._errors():
+        with self._connection.errors():
             request = rule_pb.TestRuleRequest(rule=rule_to_proto(rule), stream_id=stream_id)
-            response = self._rules.TestRule(request, timeout=self._timeout_seconds)
+            response = self._rules.TestRule(request, **self._limits)
             return trial_from_proto(response)
 
     def delete_rule(self, rule_id: str, *, request_id: str = "") -> None:
         """Disarm a rule; what it was firing about is not told any more."""
-        with self._errors():
+        with self._connection.errors():
             request = rule_pb.DeleteRuleRequest(rule_id=rule_id, request_id=request_id)
-            self._rules.DeleteRule(request, timeout=self._timeout_seconds)
+            self._rules.DeleteRule(request, **self._limits)
 
     def subscribe(
         self, *, resume_token: str = "", stream_ids: Iterable[str] = ()
@@ -234,11 +216,11 @@ class Client:
         Closing the iterator, or leaving it to be collected, ends the subscription. After an error
         go on with the token of the newest alert.
         """
-        with self._errors():
+        with self._connection.errors():
             request = event_pb.SubscribeRequest(
                 resume_token=resume_token, stream_ids=list(stream_ids)
             )
-            call = self._events.Subscribe(request)
+            call = self._events.Subscribe(request, metadata=self._connection.metadata)
             try:
                 for response in call:
                     if (given := given_from_proto(response)) is not None:
@@ -251,8 +233,8 @@ class Client:
         wanted, events = list(stream_ids), list[ListedEvent]()
         request = event_pb.ListEventsRequest(page_size=min(most, 1000), stream_ids=wanted)
         while True:
-            with self._errors():
-                response = self._events.ListEvents(request, timeout=self._timeout_seconds)
+            with self._connection.errors():
+                response = self._events.ListEvents(request, **self._limits)
             found = map(listed_from_proto, response.events)
             events += [event for event in found if event is not None]
             if not response.next_page_token or len(events) >= most:
@@ -261,9 +243,9 @@ class Client:
 
     def acknowledge_alert(self, alert_id: str, *, by: str = "") -> None:
         """Note that somebody has seen to an alert; the first time counts."""
-        with self._errors():
+        with self._connection.errors():
             request = event_pb.AcknowledgeAlertRequest(alert_id=alert_id, acknowledged_by=by)
-            self._events.AcknowledgeAlert(request, timeout=self._timeout_seconds)
+            self._events.AcknowledgeAlert(request, **self._limits)
 
     def push_frames(self, stream_id: str, frames: Iterable[PushedFrame]) -> Iterator[PushAck]:
         """Give a push stream its frames; one acknowledgement for each, in their order.
@@ -272,9 +254,9 @@ class Client:
         live producer gives its newest then. Go on iterating, or the frames stop. What `frames`
         raises is raised here, after the acknowledgements; FrameError for a frame beyond 16 MiB.
         """
-        with self._errors():
+        with self._connection.errors():
             sending = Sending(stream_id, frames)
-            call = self._streams.PushFrames(sending.requests())
+            call = self._streams.PushFrames(sending.requests(), metadata=self._connection.metadata)
             try:
                 for response in call:
                     if response.HasField("opened"):
@@ -287,32 +269,3 @@ class Client:
                 call.cancel()
         if sending.failure is not None:
             raise sending.failure
-
-    @contextmanager
-    def _errors(self) -> Iterator[None]:
-        try:
-            yield
-        except StreamVLMError:
-            raise
-        except grpc.RpcError as error:
-            raise self._translated(error) from None
-        except UnicodeError:
-            raise InvalidInputError("a text has characters that are not Unicode") from None
-        except (ValueError, OverflowError) as error:
-            # gRPC and protobuf check what they are given by themselves, and without a type.
-            problem = "the client is closed" if self._is_closed else f"cannot be sent: {error}"
-            raise InvalidInputError(problem) from None
-
-    def _translated(self, error: grpc.RpcError) -> StreamVLMError:
-        status = rpc_status.from_call(error)
-        told = error_from_proto(status) if status is not None else None
-        if told is not None:
-            return told
-        code, details = error.code(), error.details()
-        if code is grpc.StatusCode.UNAVAILABLE:
-            return ServiceUnreachableError(f"no streamvlm service answers on {self._address}")
-        if code is grpc.StatusCode.DEADLINE_EXCEEDED:
-            return DeadlineExceededError(
-                f"the service on {self._address} did not finish within {self._timeout_seconds:g} s"
-            )
-        return StreamVLMError(f"{self._address}: {code.name}: {details}")

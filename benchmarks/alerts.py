@@ -98,6 +98,7 @@ def watch(
         feed=NoFeed(),
         pipeline=pipeline,
         memory=pipeline.status(),
+        created_utc_seconds=0.0,
     )
     polled, written = _Edges(), _Edges()
     seconds = 0

@@ -6,10 +6,14 @@ A model that leans to "yes" about one camera would otherwise never stop firing t
 from __future__ import annotations
 
 from collections import deque
-from statistics import median
 
 WARM_UP_LOOKS = 16
 _MOST_LOOKS = 512
+_QUANTILE = 0.9
+"""Few looks at something that was too weak to fire do not move it."""
+_LOWEST = -2.0
+"""Where "no" is sure all day the bar is lower by this much, in nats, and never by more: at the
+default threshold that is where "yes" becomes the likelier answer."""
 
 
 class Background:
@@ -24,13 +28,11 @@ class Background:
 
     @property
     def usual_margin(self) -> float:
-        """Their median; 0 until `WARM_UP_LOOKS` are known."""
-        return median(self._margins) if len(self._margins) >= WARM_UP_LOOKS else 0.0
+        """What nine of ten stay below; 0 until `WARM_UP_LOOKS` are known."""
+        if len(self._margins) < WARM_UP_LOOKS:
+            return 0.0
+        return sorted(self._margins)[int(_QUANTILE * (len(self._margins) - 1))]
 
     def score(self, margin: float) -> float:
-        """How far a margin stands out, in nats.
-
-        A usual margin above 0 raises the bar. One below 0 does not lower it: where "no" is sure
-        all day, being a little less sure is no "yes".
-        """
-        return margin - max(0.0, self.usual_margin)
+        """How far a margin stands out from what is usual, in nats."""
+        return margin - max(_LOWEST, self.usual_margin)

@@ -8,11 +8,13 @@ from typing import Any
 import pytest
 
 from services import keys
+from services import outbox as outbox_module
 from services.event_log import EventLog
+from services.outbox import Outbox
 from services.registry import Registry
 from services.store import Store
 from streamvlm.alerts import Alert, AlertState, CameraChange, CameraState
-from streamvlm.errors import FencedError
+from streamvlm.errors import FencedError, MetadataError
 from streamvlm.types import Interval
 from streamvlm.wire.alerts import alert_to_proto, event_from_proto
 from tests.conftest import at
@@ -124,3 +126,48 @@ async def test_a_delivery_is_heard_of(store: Store) -> None:
     await log.note_delivery(alert_to_proto(alert(0)))
     _, pairs = await hearing
     assert pairs == [("r", "door")]
+
+
+@pytest.mark.parametrize(
+    "trouble", [("CONFIG", "SET", "maxmemory", "1"), ("REPLICAOF", "127.0.0.1", "1")]
+)
+async def test_a_redis_that_is_full_or_read_only_changes_nothing(
+    store: Store, trouble: tuple[str, ...]
+) -> None:
+    log, registry = EventLog(store), Registry(store)
+    outbox = Outbox(log, lambda _: 0)
+    writing = asyncio.create_task(outbox.run())
+    await log.publish(alert(0), epoch=0)
+    await store.redis.execute_command(*trouble)
+    with pytest.raises(MetadataError, match="Redis"):
+        await registry.claim("door", "one", "127.0.0.1:1")
+    outbox.put(alert(1))
+    outbox.put(alert(2))
+    await asyncio.sleep(0.3)
+    assert len(outbox) == 2 and await log.newest() == 1
+    await store.redis.execute_command("CONFIG", "SET", "maxmemory", "0")
+    await store.redis.execute_command("REPLICAOF", "NO", "ONE")
+    await outbox.drain(10.0)
+    assert len(outbox) == 0 and await log.newest() == 3
+    writing.cancel()
+
+
+async def test_an_outbox_is_bounded(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outbox_module, "MAX_WAITING", 2)
+    outbox = Outbox(EventLog(store), lambda _: 0)
+    for revision in range(5):
+        outbox.put(alert(revision))
+    assert len(outbox) == 2 and outbox.num_lost == 3
+
+
+async def test_what_a_fenced_worker_says_is_dropped_and_the_rest_goes_on(store: Store) -> None:
+    registry, epochs = Registry(store), {"door": 0, "hall": 0}
+    outbox = Outbox(EventLog(store), epochs.__getitem__)
+    await registry.claim("door", "other", "127.0.0.1:1")
+    outbox.put(alert(0))
+    outbox.put(alert(0, alert_id="b", stream_id="hall"))
+    writing = asyncio.create_task(outbox.run())
+    await outbox.drain(10.0)
+    writing.cancel()
+    (event,) = await EventLog(store).before(None, 10)
+    assert event.event.alert.stream_id == "hall"

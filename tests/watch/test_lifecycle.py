@@ -99,6 +99,12 @@ def test_a_sure_no_all_day_does_not_make_a_less_sure_no_a_yes() -> None:
     assert not told(watch(), [-9.0] * 100 + [-2.0] * 10)
 
 
+def test_where_no_is_sure_all_day_a_likely_yes_is_enough() -> None:
+    assert not told(watch(), [0.5] * 5), "nothing is known of the stream yet"
+    alerts = told(watch(), [-6.0] * 100 + [0.5] * 3)
+    assert [alert.state for alert in alerts] == [FIRING]
+
+
 def test_a_rule_that_is_not_armed_is_silent() -> None:
     schedule = Schedule(weekdays=frozenset(range(7)), start=time(0), end=time(0, 1), timezone=UTC)
     midnight = -(START % 86_400) + 86_400

@@ -85,7 +85,12 @@ def _alert_data(alert: Alert) -> dict[str, Any]:
         "enter_threshold": alert.enter_threshold,
         "observed": _span(Interval(start=alert.began, end=alert.observed)),
         "clock": _clock(alert.observed),
+        "thumbnail": _data_url(alert.thumbnail) if alert.thumbnail else None,
     }
+
+
+def _data_url(jpeg: bytes) -> str:
+    return f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}"
 
 
 def _camera_data(change: CameraChange) -> dict[str, Any]:

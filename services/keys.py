@@ -9,7 +9,7 @@ ingests:INGEST         address; ingest; lease of 10 s
 rules                  rule -> all of it; gateway; with the rule
 rules:version          counts changes of `rules`; gateway; stays, a number
 request:METHOD:ID      digest and response of a call that may come twice; gateway; 24 h
-events                 Redis Stream, ids NUMBER-0; worker; the newest 100,000 stay
+events                 Redis Stream, ids NUMBER-0; worker; the newest 20,000 stay
 events:run             name of this history, tokens of others are void; gateway; stays, a word
 events:number          of the newest event; worker; stays, a number
 open                   RULE/STREAM -> alert that has not ended; worker; with its end
@@ -45,7 +45,8 @@ EPOCH_SECONDS = 7 * 86_400
 REQUEST_SECONDS = 86_400
 TOLD_SECONDS = 8 * 86_400
 ACKNOWLEDGED_SECONDS = 30 * 86_400
-MAX_EVENTS = 100_000
+MAX_EVENTS = 20_000
+"""Some with a picture of 12 kB: less than the memory of the smallest Redis that we start."""
 MAX_DELIVERIES = 1_000
 MAX_DEAD = 10_000
 

@@ -115,7 +115,8 @@ async def listening(
     finally:
         await health_servicer.enter_graceful_shutdown()
         # No call begins from here on, and only answers have the time of grace.
-        stopping = asyncio.create_task(server.stop(grace_seconds + LAST_WORDS_SECONDS))
+        # It is cut off below, by our own clock.
+        stopping = asyncio.create_task(server.stop(grace_seconds + 10 * LAST_WORDS_SECONDS))
         others = asyncio.create_task(calls.end_all_but_answers(LAST_WORDS_SECONDS))
         await calls.wait_for_answers(grace_seconds)
         await calls.end_answers(LAST_WORDS_SECONDS)

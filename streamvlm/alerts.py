@@ -147,6 +147,8 @@ class Alert:
     severity: Severity = Severity.WARNING
     enter_threshold: float = 0.0
     """What the score had to reach."""
+    thumbnail: bytes = b""
+    """A small JPEG of the newest frame when it fired; empty in later revisions."""
 
     @property
     def is_over(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import socket
 from pathlib import Path
@@ -77,4 +78,10 @@ def client_at(address: str | None, timeout_seconds: float = 30.0) -> Client:
 
 def print_json(value: Any) -> None:
     """For scripts, on one line."""
-    typer.echo(json.dumps(value))
+    typer.echo(json.dumps(value, default=_plain))
+
+
+def _plain(value: object) -> str:
+    """Pictures, which JSON does not know."""
+    assert isinstance(value, bytes), f"{type(value).__name__} is not for JSON"
+    return base64.b64encode(value).decode()

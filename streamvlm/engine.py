@@ -266,6 +266,8 @@ def _admit(stream: WatchedStream, clip: Clip) -> bool:
 
 def _remember(stream: WatchedStream, item: Clip | Gap, tokens: VisualTokens | None) -> None:
     """Apply one piece to its stream. The pipeline notes as a gap what it loses."""
+    if isinstance(item, Clip):
+        stream.picture = item.pixels[-1]
     try:
         if isinstance(item, Gap):
             stream.pipeline.interrupt(item)

@@ -11,12 +11,13 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from streamvlm.alerts import Alert, AlertRule
+from streamvlm.alerts import Alert, AlertRule, AlertState
+from streamvlm.capture import thumbnail
 from streamvlm.config import WatchConfig
 from streamvlm.encode import scenes_differ
 from streamvlm.errors import (
@@ -238,7 +239,14 @@ class LookTable:
         standing.scene = stream.pipeline.scene
         self.num_looks += 1
         try:
-            self._tell(standing.watch.look(now, stream.pipeline.look(standing.watch.rule.text)))
+            alert = standing.watch.look(now, stream.pipeline.look(standing.watch.rule.text))
+            if (
+                alert is not None
+                and alert.state is AlertState.FIRING
+                and stream.picture is not None
+            ):
+                alert = replace(alert, thumbnail=thumbnail(stream.picture))
+            self._tell(alert)
         except DEVICE_LOST:
             raise
         except Exception:

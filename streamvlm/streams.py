@@ -6,7 +6,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from streamvlm.errors import (
     CapacityError,
@@ -16,6 +16,10 @@ from streamvlm.errors import (
 )
 from streamvlm.pipeline import StreamPipeline
 from streamvlm.types import Clip, FeedStatus, Gap, MemoryStatus, StreamStatus
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 
 class ClipFeed(Protocol):
@@ -45,6 +49,8 @@ class WatchedStream:
     pipeline: StreamPipeline
     memory: MemoryStatus
     created_utc_seconds: float
+    picture: NDArray[np.uint8] | None = None
+    """The newest frame, uint8 [H,W,3]."""
 
     def status(self) -> StreamStatus:
         """As a listing shows it; any thread."""

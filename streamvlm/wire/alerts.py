@@ -56,6 +56,7 @@ def alert_to_proto(alert: Alert) -> pb.Alert:
         rule_text=alert.rule_text,
         severity=member_to_proto("SEVERITY_", alert.severity),
         enter_threshold=alert.enter_threshold,
+        thumbnail=alert.thumbnail,
     )
 
 
@@ -74,6 +75,7 @@ def alert_from_proto(message: pb.Alert) -> Alert:
         rule_text=message.rule_text,
         severity=member_from_proto(Severity, rule_pb.Severity, "SEVERITY_", message.severity),
         enter_threshold=message.enter_threshold,
+        thumbnail=message.thumbnail,
     )
 
 

@@ -163,6 +163,7 @@ def test_an_alert_reaches_its_subscribers(serving: Serving, ruled: Client) -> No
     assert told
     assert (told.state, told.rule_id, told.stream_id) == (AlertState.FIRING, "always", "door")
     assert told.observed.pts_seconds > told.began.pts_seconds >= 1.0
+    assert told.thumbnail[:2] == b"\xff\xd8" and told.rule_text == "Is it?"
     for each in both:
         each.stop()
     assert len(both[0].heard) == 1

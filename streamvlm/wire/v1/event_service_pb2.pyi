@@ -133,7 +133,7 @@ class Lagged(_message.Message):
     def __init__(self, skipped: _Optional[int] = ...) -> None: ...
 
 class Alert(_message.Message):
-    __slots__ = ("alert_id", "revision", "state", "rule_id", "stream_id", "began", "observed", "score", "highest_score", "rule_text", "severity", "enter_threshold")
+    __slots__ = ("alert_id", "revision", "state", "rule_id", "stream_id", "began", "observed", "score", "highest_score", "rule_text", "severity", "enter_threshold", "thumbnail")
     ALERT_ID_FIELD_NUMBER: _ClassVar[int]
     REVISION_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
@@ -146,6 +146,7 @@ class Alert(_message.Message):
     RULE_TEXT_FIELD_NUMBER: _ClassVar[int]
     SEVERITY_FIELD_NUMBER: _ClassVar[int]
     ENTER_THRESHOLD_FIELD_NUMBER: _ClassVar[int]
+    THUMBNAIL_FIELD_NUMBER: _ClassVar[int]
     alert_id: str
     revision: int
     state: AlertState
@@ -158,4 +159,5 @@ class Alert(_message.Message):
     rule_text: str
     severity: _rule_service_pb2.Severity
     enter_threshold: float
-    def __init__(self, alert_id: _Optional[str] = ..., revision: _Optional[int] = ..., state: _Optional[_Union[AlertState, str]] = ..., rule_id: _Optional[str] = ..., stream_id: _Optional[str] = ..., began: _Optional[_Union[_time_pb2.Instant, _Mapping]] = ..., observed: _Optional[_Union[_time_pb2.Instant, _Mapping]] = ..., score: _Optional[float] = ..., highest_score: _Optional[float] = ..., rule_text: _Optional[str] = ..., severity: _Optional[_Union[_rule_service_pb2.Severity, str]] = ..., enter_threshold: _Optional[float] = ...) -> None: ...
+    thumbnail: bytes
+    def __init__(self, alert_id: _Optional[str] = ..., revision: _Optional[int] = ..., state: _Optional[_Union[AlertState, str]] = ..., rule_id: _Optional[str] = ..., stream_id: _Optional[str] = ..., began: _Optional[_Union[_time_pb2.Instant, _Mapping]] = ..., observed: _Optional[_Union[_time_pb2.Instant, _Mapping]] = ..., score: _Optional[float] = ..., highest_score: _Optional[float] = ..., rule_text: _Optional[str] = ..., severity: _Optional[_Union[_rule_service_pb2.Severity, str]] = ..., enter_threshold: _Optional[float] = ..., thumbnail: _Optional[bytes] = ...) -> None: ...

@@ -35,19 +35,24 @@ class EventServicer(EventServiceServicer):
         wanted = {checked_stream_id(each) for each in request.stream_ids}
         if self.num_subscribers >= MAX_SUBSCRIBERS:
             raise CapacityError(f"{MAX_SUBSCRIBERS} subscribe to events, no more can")
+        run = await self._log.run()
+        number = await self._number_of(request.resume_token, run)
         self.num_subscribers += 1
         try:
-            await self._tell(request.resume_token, wanted, context)
+            await self._tell(run, number, wanted, context)
         finally:
             self.num_subscribers -= 1
 
-    async def _tell(self, token: str, wanted: set[str], context: _Context) -> None:
-        run = await self._log.run()
-        number = await self._number_of(token, run)
+    async def _tell(
+        self, run: str, number: int | None, wanted: set[str], context: _Context
+    ) -> None:
+        """Events behind this number; from the oldest on where there is none."""
+        first = pb.SubscribeResponse(heartbeat=pb.Heartbeat())
         if number is None:
             number = await self._log.oldest() - 1
-            lagged = pb.SubscribeResponse(resume_token=f"{run}-{number}", lagged=pb.Lagged())
-            await context.write(lagged)
+            first = pb.SubscribeResponse(lagged=pb.Lagged())
+        first.resume_token = f"{run}-{number}"
+        await context.write(first)
         heard_at = time.monotonic()
         while True:
             try:

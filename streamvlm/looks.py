@@ -240,13 +240,7 @@ class LookTable:
         self.num_looks += 1
         try:
             alert = standing.watch.look(now, stream.pipeline.look(standing.watch.rule.text))
-            if (
-                alert is not None
-                and alert.state is AlertState.FIRING
-                and stream.picture is not None
-            ):
-                alert = replace(alert, thumbnail=thumbnail(stream.picture))
-            self._tell(alert)
+            self._tell(alert and _with_picture(alert, stream))
         except DEVICE_LOST:
             raise
         except Exception:
@@ -259,6 +253,13 @@ class LookTable:
             self._listener(alert)
         except Exception:
             log.exception("stream %s: alert %s was not told", alert.stream_id, alert.alert_id)
+
+
+def _with_picture(alert: Alert, stream: WatchedStream) -> Alert:
+    """What is told first comes with what was seen."""
+    if alert.state is not AlertState.FIRING or stream.picture is None:
+        return alert
+    return replace(alert, thumbnail=thumbnail(stream.picture))
 
 
 def _shown_until(stream: WatchedStream) -> StreamTime | None:

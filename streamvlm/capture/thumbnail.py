@@ -19,7 +19,7 @@ _QUALITIES = (4, 8, 14, 24, 31)
 
 
 def thumbnail(pixels: NDArray[np.uint8]) -> bytes:
-    """A JPEG of a picture uint8 [H,W,3], at most MAX_BYTES; empty where even the worst is larger."""
+    """A JPEG of a picture uint8 [H,W,3], at most MAX_BYTES; empty where the worst is larger."""
     height, width = pixels.shape[:2]
     scale = min(1.0, LONGEST_SIDE / max(height, width))
     # JPEG in 4:2:0 wants even sides.

@@ -76,6 +76,8 @@ class Carrier:
         self._told: FeedStatus | None = None
         self._worker: Worker | None = None
         self._opened: asyncio.Future[stream_pb.Stream] = self._loop.create_future()
+        # Who waited for it may be gone when it fails.
+        self._opened.add_done_callback(lambda done: done.cancelled() or done.exception())
         self._task: asyncio.Task[None] | None = None
 
     @property

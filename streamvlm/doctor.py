@@ -112,7 +112,16 @@ def _checkpoint(config_path: Path | None) -> str:
 
 def _service(address: str) -> str:
     with Client(address, timeout_seconds=3.0) as client:
-        return f"{address} watches {len(client.list_streams())} streams"
+        if not client.is_serving():
+            raise _Unfit(
+                f"{address} is there, but not ready: Redis, a worker or an ingest is missing, or the "
+                "model is being loaded; the log of each says more"
+            )
+        streams = client.list_streams()
+    blind = [f"{each.stream_id} ({each.feed.reason})" for each in streams if each.feed.reason]
+    if blind:
+        raise _Unfit(f"{address} does not see {', '.join(blind)}")
+    return f"{address} watches {len(streams)} streams"
 
 
 def _version_of(package: str) -> tuple[int, ...]:

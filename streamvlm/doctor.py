@@ -114,8 +114,8 @@ def _service(address: str) -> str:
     with Client(address, timeout_seconds=3.0) as client:
         if not client.is_serving():
             raise _Unfit(
-                f"{address} is there, but not ready: Redis, a worker or an ingest is missing, or the "
-                "model is being loaded; the log of each says more"
+                f"{address} is there, but not ready: Redis, a worker or an ingest is missing, or "
+                "the model is being loaded; the log of each says more"
             )
         streams = client.list_streams()
     blind = [f"{each.stream_id} ({each.feed.reason})" for each in streams if each.feed.reason]

@@ -64,9 +64,13 @@ def begin(
 def export(
     folder: Folder = Path("build/mini"),
     target: Annotated[Path, typer.Option()] = Path("streamvlm/vlm/mini"),
+    earlier: Annotated[
+        list[Path] | None,
+        typer.Option(help="A weights.safetensors that an earlier leg left; the mean is written."),
+    ] = None,
 ) -> None:
     """Write the run's weights as a checkpoint of transformers."""
-    export_weights(folder, target)
+    export_weights(folder, target, earlier or ())
 
 
 @app.command()

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from streamvlm.vlm import load
 from training.answer import answer
@@ -50,6 +51,15 @@ def test_legs_go_on_where_the_last_one_ended_and_export_what_loads(tmp_path: Pat
     vlm = load(str(tmp_path / "checkpoint"), max_pixels=256 * 256)
     trained = again.model.language_model.embed_tokens.weight
     assert torch.equal(vlm._text_model.embed_tokens.weight, trained.half().float())
+
+    earlier = tmp_path / "earlier.safetensors"
+    weights = load_file(folder / "weights.safetensors")
+    save_file({name: torch.zeros_like(value) for name, value in weights.items()}, earlier)
+    export(folder, tmp_path / "mean", [earlier])
+    mean = load(str(tmp_path / "mean"), max_pixels=256 * 256)
+    assert torch.allclose(
+        mean._text_model.embed_tokens.weight, trained.half().float() / 2, atol=1e-4
+    )
 
     begin_from(tmp_path / "checkpoint", tmp_path / "next", SMALL)
     leg, third = Leg(tmp_path / "next", SMALL, minutes=5), build(tokenizer(), seed=2)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+
 import grpc
 
 from services.ids import checked_rule_id, checked_stream_id
@@ -11,9 +14,15 @@ from services.requests import RequestMemory
 from services.routes import Routes
 from services.rule_table import RuleTable
 from streamvlm.alerts import AlertRule
+from streamvlm.errors import StreamVLMError
 from streamvlm.wire.rules import rule_from_proto, rule_to_proto
 from streamvlm.wire.v1 import rule_service_pb2 as pb
+from streamvlm.wire.v1 import worker_service_pb2 as worker_pb
 from streamvlm.wire.v1.rule_service_pb2_grpc import RuleServiceServicer, RuleServiceStub
+from streamvlm.wire.v1.worker_service_pb2_grpc import WorkerServiceStub
+
+LEARN_SECONDS = 1.0
+"""What a worker has to learn of a rule."""
 
 _Context = grpc.aio.ServicerContext[object, object]
 
@@ -41,6 +50,7 @@ class RuleServicer(RuleServiceServicer):
 
         async def create() -> pb.CreateRuleResponse:
             await self._rules.add(rule)
+            await self._tell_workers()
             return pb.CreateRuleResponse(rule=rule_to_proto(rule))
 
         return await self._created.once(request.request_id, request, create)
@@ -53,6 +63,7 @@ class RuleServicer(RuleServiceServicer):
 
         async def update() -> pb.UpdateRuleResponse:
             await self._rules.replace(rule)
+            await self._tell_workers()
             return pb.UpdateRuleResponse(rule=rule_to_proto(rule))
 
         return await self._updated.once(request.request_id, request, update)
@@ -84,9 +95,23 @@ class RuleServicer(RuleServiceServicer):
 
         async def delete() -> pb.DeleteRuleResponse:
             await self._rules.remove(rule_id)
+            await self._tell_workers()
             return pb.DeleteRuleResponse()
 
         return await self._deleted.once(request.request_id, request, delete)
+
+    async def _tell_workers(self) -> None:
+        """A rule counts when its caller hears that it does; a worker that does not answer finds out
+        by itself.
+        """
+        with contextlib.suppress(StreamVLMError):
+            addresses = await self._routes.workers()
+            await asyncio.gather(*map(self._tell, addresses))
+
+    async def _tell(self, address: str) -> None:
+        stub = WorkerServiceStub(self._channels.to(address))
+        with contextlib.suppress(grpc.aio.AioRpcError):
+            await stub.LearnRules(worker_pb.LearnRulesRequest(), timeout=LEARN_SECONDS)
 
     async def TestRule(self, request: pb.TestRuleRequest, context: _Context) -> pb.TestRuleResponse:
         """One look, where the stream's memory is."""

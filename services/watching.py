@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
 
@@ -47,9 +47,16 @@ class _Carried:
 class WatchingServicer(WorkerServiceServicer):
     """Holds streams and takes in their clips. Errors go to `FailureMapper`."""
 
-    def __init__(self, host: EngineHost, registry: Registry, threads: Threads, name: str) -> None:
+    def __init__(
+        self,
+        host: EngineHost,
+        registry: Registry,
+        threads: Threads,
+        name: str,
+        learn_rules: Callable[[], Awaitable[None]],
+    ) -> None:
         self._host, self._registry, self._threads = host, registry, threads
-        self._name = name
+        self._name, self._learn_rules = name, learn_rules
         self.address = ""
         """Where this worker is reached; known when it listens."""
         self._carried: dict[str, _Carried] = {}
@@ -114,6 +121,13 @@ class WatchingServicer(WorkerServiceServicer):
         """Forget a stream and let go of it."""
         await self.drop(checked_stream_id(request.stream_id))
         return pb.ForgetStreamResponse()
+
+    async def LearnRules(
+        self, request: pb.LearnRulesRequest, context: _UnaryContext
+    ) -> pb.LearnRulesResponse:
+        """Return when the rules of now are watched for."""
+        await self._learn_rules()
+        return pb.LearnRulesResponse()
 
     async def drop(self, stream_id: str) -> None:
         """Forget a stream, and let go of it where it was held."""

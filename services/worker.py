@@ -107,7 +107,10 @@ class _Working:
         self.threads = Threads()
         self._outbox = Outbox(self._log, lambda stream_id: self.watching.epoch(stream_id))
         self.host = EngineHost(config, self._outbox.put)
-        self.watching = WatchingServicer(self.host, self._registry, self.threads, name)
+        self.watching = WatchingServicer(
+            self.host, self._registry, self.threads, name, self._learn_rules
+        )
+        self._learning = asyncio.Lock()
         self.announced = asyncio.Event()
         """Others know of this worker."""
         self._rules_version = -1
@@ -162,6 +165,10 @@ class _Working:
         await self.watching.renew()
 
     async def _learn_rules(self) -> None:
+        async with self._learning:
+            await self._learn_changes()
+
+    async def _learn_changes(self) -> None:
         version = await self._rules.version()
         if version == self._rules_version:
             return

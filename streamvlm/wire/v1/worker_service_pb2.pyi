@@ -83,3 +83,11 @@ class ForgetStreamRequest(_message.Message):
 class ForgetStreamResponse(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
+
+class LearnRulesRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class LearnRulesResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...

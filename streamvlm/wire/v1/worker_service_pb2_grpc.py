@@ -45,6 +45,11 @@ class WorkerServiceStub:
                 request_serializer=streamvlm_dot_v1_dot_worker__service__pb2.ForgetStreamRequest.SerializeToString,
                 response_deserializer=streamvlm_dot_v1_dot_worker__service__pb2.ForgetStreamResponse.FromString,
                 _registered_method=True)
+        self.LearnRules = channel.unary_unary(
+                '/streamvlm.v1.WorkerService/LearnRules',
+                request_serializer=streamvlm_dot_v1_dot_worker__service__pb2.LearnRulesRequest.SerializeToString,
+                response_deserializer=streamvlm_dot_v1_dot_worker__service__pb2.LearnRulesResponse.FromString,
+                _registered_method=True)
 
 
 class WorkerServiceServicer:
@@ -70,6 +75,13 @@ class WorkerServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def LearnRules(self, request, context):
+        """Look up the rules now: some have changed. A worker that is not told finds out by itself soon.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_WorkerServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -82,6 +94,11 @@ def add_WorkerServiceServicer_to_server(servicer, server):
                     servicer.ForgetStream,
                     request_deserializer=streamvlm_dot_v1_dot_worker__service__pb2.ForgetStreamRequest.FromString,
                     response_serializer=streamvlm_dot_v1_dot_worker__service__pb2.ForgetStreamResponse.SerializeToString,
+            ),
+            'LearnRules': grpc.unary_unary_rpc_method_handler(
+                    servicer.LearnRules,
+                    request_deserializer=streamvlm_dot_v1_dot_worker__service__pb2.LearnRulesRequest.FromString,
+                    response_serializer=streamvlm_dot_v1_dot_worker__service__pb2.LearnRulesResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -139,6 +156,33 @@ class WorkerService:
             '/streamvlm.v1.WorkerService/ForgetStream',
             streamvlm_dot_v1_dot_worker__service__pb2.ForgetStreamRequest.SerializeToString,
             streamvlm_dot_v1_dot_worker__service__pb2.ForgetStreamResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def LearnRules(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/streamvlm.v1.WorkerService/LearnRules',
+            streamvlm_dot_v1_dot_worker__service__pb2.LearnRulesRequest.SerializeToString,
+            streamvlm_dot_v1_dot_worker__service__pb2.LearnRulesResponse.FromString,
             options,
             channel_credentials,
             insecure,

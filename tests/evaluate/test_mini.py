@@ -71,7 +71,7 @@ def test_the_checkpoint_is_small_and_complete() -> None:
 
 
 def test_it_answers_better_than_a_blind_guess() -> None:
-    for group, least in {"now": 0.75, "past": 0.5, "not answerable": 0.7}.items():
+    for group, least in {"now": 0.75, "past": 0.65, "not answerable": 0.8}.items():
         assert healthy()[group] >= least, healthy()
 
 

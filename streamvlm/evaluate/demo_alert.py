@@ -23,6 +23,8 @@ RULES = 3
 _LEAD_SECONDS, _TAIL_SECONDS, _LEAST_SECONDS = 8.0, 10.0, 6.0
 """From now to the first that counts, from the last to the end; how long it is there."""
 _PATIENCE_SECONDS = 8.0
+_SLACK_SECONDS = 1.0
+"""An alert that fires earlier than this before its thing came is a false one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,19 +105,24 @@ def _told(receiver: Receiver, watched: Watched) -> list[Received]:
     return [each for each in receiver.accepted if each.event["subject"] == watched.rule.rule_id]
 
 
+def _happened(told: Received) -> float:
+    """When, in UTC."""
+    return datetime.fromisoformat(told.event["time"]).timestamp()
+
+
 def report(receiver: Receiver, watched: list[Watched]) -> tuple[list[Text], int]:
-    """A line for each rule, and how many fired and resolved under one id."""
+    """A line for each rule, and how many fired when they should and resolved under one id."""
     lines, num_whole = list[Text](), 0
     for each in watched:
         told = _told(receiver, each)
         states = [one.event["data"]["state"] for one in told]
         num_ids = len({one.event["data"]["alert_id"] for one in told})
-        is_whole = states[:1] == ["firing"] and states[-1:] == ["resolved"] and num_ids == 1
+        is_true = bool(told) and _happened(told[0]) > each.starts_utc_seconds - _SLACK_SECONDS
+        is_whole = is_true and (states[0], states[-1], num_ids) == ("firing", "resolved", 1)
         num_whole += is_whole
         what = Text.assemble((f"{each.rule.text} ", "bold"))
         for one in told:
-            at = datetime.fromisoformat(one.event["time"]).timestamp()
-            state = one.event["data"]["state"]
+            at, state = _happened(one), one.event["data"]["state"]
             edge, word = (
                 (each.ends_utc_seconds, "left")
                 if state in ("resolved", "expired")

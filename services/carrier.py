@@ -17,7 +17,7 @@ from typing import TypeAlias
 import grpc
 
 from services.registry import Registry, StreamRecord, Worker
-from services.relay import Channels, told_by
+from services.relay import Channels, relayed
 from streamvlm.capture import Feed, PushFeed, SourceAddress, SourceKind
 from streamvlm.errors import EngineStoppedError, SourceLostError, StreamVLMError
 from streamvlm.types import Clip, FeedStatus, Gap, SourceState
@@ -107,10 +107,8 @@ class Carrier:
             return
         stub = WorkerServiceStub(self._channels.to(self._worker.address))
         request = pb.ForgetStreamRequest(stream_id=self.record.stream_id)
-        try:
+        with relayed("the worker"):
             await stub.ForgetStream(request, timeout=FORGET_SECONDS)
-        except grpc.aio.AioRpcError as error:
-            raise told_by(error, "the worker") from None
 
     def _wake(self) -> None:
         """Something can be taken; on any thread."""
@@ -122,10 +120,10 @@ class Carrier:
         while True:
             opened_before = self._told
             try:
-                await self._carry(await chosen_worker(self._registry, self.record.stream_id))
-            except (StreamVLMError, grpc.aio.AioRpcError) as error:
-                if isinstance(error, grpc.aio.AioRpcError):
-                    error = told_by(error, "the worker")
+                worker = await chosen_worker(self._registry, self.record.stream_id)
+                with relayed("the worker"):
+                    await self._carry(worker)
+            except StreamVLMError as error:
                 if must_open and not self._opened.done():
                     self._opened.set_exception(error)
                     return

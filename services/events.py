@@ -120,8 +120,8 @@ class EventServicer(EventServiceServicer):
         self, request: pb.AcknowledgeAlertRequest, context: _UnaryContext
     ) -> pb.AcknowledgeAlertResponse:
         """Note who has seen to an alert."""
-        alert_id = checked_request_id(request.alert_id)
-        by = checked_request_id(request.acknowledged_by)
+        alert_id = checked_request_id(request.alert_id, "an alert id")
+        by = checked_request_id(request.acknowledged_by, "a name")
         acknowledgement = await self._log.acknowledge(alert_id, by)
         if acknowledgement is None:
             raise AlertNotFoundError(f"no alert {alert_id!r}, or not any more")

@@ -31,11 +31,11 @@ def checked_rule_id(text: str) -> str:
     return text
 
 
-def checked_request_id(text: str) -> str:
-    """The text, which may be empty. Raises InvalidInputError."""
+def checked_request_id(text: str, what: str = "a request id") -> str:
+    """The text, which may be empty. Raises InvalidInputError, which says what it cannot be."""
     if len(text) > MAX_REQUEST_ID_CHARACTERS or not text.isprintable():
         raise InvalidInputError(
-            f"{shown(text)!r} cannot be a request id; allowed: at most "
+            f"{shown(text)!r} cannot be {what}; allowed: at most "
             f"{MAX_REQUEST_ID_CHARACTERS} printable characters"
         )
     return text

@@ -29,8 +29,9 @@ async def ingesting(
     """An ingest while it runs. Raises ConfigError, AddressInUseError."""
     registry, threads = Registry(store), Threads()
     sources = SourceServicer(config.capture, registry, threads, name)
-    part = Part(
-        stream_service_pb2.DESCRIPTOR.services_by_name["StreamService"].full_name,
+    part = Part.of(
+        stream_service_pb2,
+        "StreamService",
         add_StreamServiceServicer_to_server,
         sources,
     )

@@ -165,7 +165,7 @@ class Route:
     def _take(self, numbered_event: NumberedEvent) -> None:
         event = event_from_proto(numbered_event.event)
         if event is None or not self._is_wanted(event):
-            self._start(self._done(numbered_event.number))
+            self._start(self._until_it_works(partial(self._done, numbered_event.number)))
             return
         key = ordering_key(event)
         if key in self._queues:
@@ -251,8 +251,7 @@ class Route:
         await self._done(number)
 
     async def _done(self, number: int) -> None:
-        with self._store.errors():
-            await self._store.redis.xack(keys.EVENTS, self._group, f"{number}-0")
+        await self._store.redis.xack(keys.EVENTS, self._group, f"{number}-0")
 
     async def _disable(self, why: str) -> None:
         logger.error("webhook %s wants nothing any more: %s", self._webhook.config.name, why)

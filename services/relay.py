@@ -9,17 +9,13 @@ from contextlib import contextmanager
 import grpc
 from grpc_status import rpc_status
 
-from services.server import MAX_MESSAGE_BYTES
+from streamvlm.connection import OPTIONS
 from streamvlm.errors import DeadlineExceededError, EngineStoppedError, StreamVLMError
 from streamvlm.wire.failures import error_from_proto
 
 _MOST_CHANNELS = 64
 _OPTIONS = (
-    ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
-    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
-    ("grpc.keepalive_time_ms", 30_000),
-    ("grpc.keepalive_timeout_ms", 10_000),
-    ("grpc.keepalive_permit_without_calls", 1),
+    *OPTIONS,
     # A process that comes back is there within a second, not after a minute of patience.
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 1_000),
@@ -58,10 +54,10 @@ def relayed(what: str) -> Iterator[None]:
     try:
         yield
     except grpc.aio.AioRpcError as error:
-        raise told_by(error, what) from None
+        raise _told_by(error, what) from None
 
 
-def told_by(error: grpc.aio.AioRpcError, what: str) -> StreamVLMError:
+def _told_by(error: grpc.aio.AioRpcError, what: str) -> StreamVLMError:
     """What the error of a call means."""
     try:
         status = rpc_status.from_call(error)

@@ -46,8 +46,9 @@ def run(
 
     `address` is the gateway's, `folder` is for what all in one process keep, `redis_url` for a
     service that is a process of its own, `name` tells it from others of its kind, and `metrics` is
-    where Prometheus finds it, HOST:PORT, or empty. Raises
-    ConfigError, CheckpointError, AddressInUseError, MetadataError where it cannot start, and
+    where Prometheus finds it, HOST:PORT, or empty.
+
+    Raises ConfigError, CheckpointError, AddressInUseError, MetadataError where it cannot start, and
     StreamVLMError where the engine failed.
     """
     # While the model is being loaded there is nothing to end gracefully: Ctrl-C just ends it.

@@ -59,6 +59,13 @@ class Part:
     add: Callable[[Any, grpc.aio.Server], None]
     servicer: Any
 
+    @classmethod
+    def of(
+        cls, module: Any, name: str, add: Callable[[Any, grpc.aio.Server], None], servicer: Any
+    ) -> Part:
+        """The service of this short name in a generated module."""
+        return cls(module.DESCRIPTOR.services_by_name[name].full_name, add, servicer)
+
 
 class Listening:
     """A server that listens."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator, Awaitable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
@@ -15,8 +14,6 @@ from redis.commands.core import AsyncScript
 from redis.exceptions import RedisError
 
 from streamvlm.errors import ConfigError, MetadataError
-
-logger = logging.getLogger(__name__)
 
 ANSWER_SECONDS = 1.0
 """What Redis has to answer; it is next door."""
@@ -76,7 +73,7 @@ async def connected(url: str) -> AsyncIterator[Store]:
         redis = Redis.from_url(url, socket_timeout=ANSWER_SECONDS, **options)
         waiting = Redis.from_url(url, socket_timeout=None, **options)
     except ValueError as error:
-        raise ConfigError(f"redis.url: {error}") from None
+        raise ConfigError(f"STREAMVLM_REDIS_URL: {error}") from None
     try:
         yield Store(redis, waiting)
     finally:

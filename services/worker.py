@@ -44,7 +44,7 @@ from streamvlm.wire.v1.worker_service_pb2_grpc import add_WorkerServiceServicer_
 logger = logging.getLogger(__name__)
 
 RULES_SECONDS = 0.5
-"""How soon a rule that was changed counts."""
+"""How soon a worker finds out by itself that rules have changed."""
 CAMERAS_SECONDS = 1.0
 DRAIN_SECONDS = 3.0
 
@@ -59,23 +59,27 @@ async def working(
     """
     worker = _Working(config, store, name)
     parts = [
-        Part(
-            worker_service_pb2.DESCRIPTOR.services_by_name["WorkerService"].full_name,
+        Part.of(
+            worker_service_pb2,
+            "WorkerService",
             add_WorkerServiceServicer_to_server,
             worker.watching,
         ),
-        Part(
-            query_service_pb2.DESCRIPTOR.services_by_name["QueryService"].full_name,
+        Part.of(
+            query_service_pb2,
+            "QueryService",
             add_QueryServiceServicer_to_server,
             QueryServicer(worker.host),
         ),
-        Part(
-            stream_service_pb2.DESCRIPTOR.services_by_name["StreamService"].full_name,
+        Part.of(
+            stream_service_pb2,
+            "StreamService",
             add_StreamServiceServicer_to_server,
             MemoryServicer(worker.host),
         ),
-        Part(
-            rule_service_pb2.DESCRIPTOR.services_by_name["RuleService"].full_name,
+        Part.of(
+            rule_service_pb2,
+            "RuleService",
             add_RuleServiceServicer_to_server,
             TrialServicer(worker.host),
         ),

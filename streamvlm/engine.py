@@ -114,10 +114,6 @@ class StreamEngine:
         """A stream's status. Raises StreamNotFoundError."""
         return self._streams.get(stream_id).status()
 
-    def get_feed(self, stream_id: str) -> ClipFeed:
-        """A stream's feed. Raises StreamNotFoundError."""
-        return self._streams.get(stream_id).feed
-
     def list_streams(self) -> list[StreamStatus]:
         """All streams, by id."""
         return [stream.status() for stream in self._streams.all()]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from streamvlm.alerts import CameraChange, CameraState
@@ -15,10 +15,13 @@ _NAMESPACE = uuid.UUID("0c3c7c4e-4f0b-5e0e-8a4e-6d3b1a9f2c11")
 class CameraWatch:
     """Tells what has changed since the last time."""
 
-    def __init__(self, lost_seconds: float, open_outages: Mapping[str, CameraChange]) -> None:
-        """`open_outages`, by stream, were told by a process before this one."""
+    def __init__(self, lost_seconds: float) -> None:
         self._lost_seconds = lost_seconds
-        self._outages = dict(open_outages)
+        self._outages: dict[str, CameraChange] = {}
+
+    def resume(self, outage: CameraChange) -> None:
+        """Another process told of this, and it has not ended."""
+        self._outages[outage.stream_id] = outage
 
     def changes(self, streams: Sequence[StreamStatus]) -> Iterator[CameraChange]:
         """What is to be told of these streams, which are all that this worker holds."""

@@ -168,6 +168,11 @@ class Registry:
         told = {key.decode(): value.decode() for key, value in known.items()}
         return Owner(worker=told["worker"], address=told["address"], epoch=int(told["epoch"]))
 
+    async def epoch(self, stream_id: str) -> int:
+        """The newest of a stream; 0 where nobody has held it for long."""
+        with self._store.errors():
+            return int(await self._redis.get(keys.epoch(stream_id)) or 0)
+
     async def lease(self, key: str, name: str) -> bool:
         """Take or keep something that one at a time has; False while another one does."""
         with self._store.errors():

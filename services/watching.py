@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections import OrderedDict
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from functools import partial
+from typing import Protocol
 
 import grpc
 
@@ -30,6 +32,9 @@ from streamvlm.wire.v1.worker_service_pb2_grpc import WorkerServiceServicer
 
 logger = logging.getLogger(__name__)
 
+MAX_EPOCHS = 10_000
+"""Streams held or let go of that a worker remembers the epochs of."""
+
 _WatchContext = grpc.aio.ServicerContext[pb.WatchStreamRequest, pb.WatchStreamResponse]
 _UnaryContext = grpc.aio.ServicerContext[object, object]
 
@@ -44,6 +49,22 @@ class _Carried:
     """That brings its clips now."""
 
 
+class Watcher(Protocol):
+    """What a worker does about the streams that it holds."""
+
+    async def learn_rules(self) -> None:
+        """Return when the rules of now are watched for."""
+        ...
+
+    async def take_over(self, stream_id: str) -> None:
+        """Go on with what is open about a stream; before its first clip. Raises MetadataError."""
+        ...
+
+    async def let_go(self, stream_id: str, *, is_removed: bool) -> None:
+        """Another worker has the stream now, or it is removed."""
+        ...
+
+
 class WatchingServicer(WorkerServiceServicer):
     """Holds streams and takes in their clips. Errors go to `FailureMapper`."""
 
@@ -53,28 +74,29 @@ class WatchingServicer(WorkerServiceServicer):
         registry: Registry,
         threads: Threads,
         name: str,
-        learn_rules: Callable[[], Awaitable[None]],
+        watcher: Watcher,
     ) -> None:
         self._host, self._registry, self._threads = host, registry, threads
-        self._name, self._learn_rules = name, learn_rules
+        self._name, self._watcher = name, watcher
         self.address = ""
         """Where this worker is reached; known when it listens."""
         self._carried: dict[str, _Carried] = {}
-        self._forgotten: set[str] = set()
+        self._epochs: OrderedDict[str, int] = OrderedDict()
+        self._holding = asyncio.Lock()
 
     def idle(self) -> list[str]:
         """Streams that no ingest brings now."""
         return [each for each, carried in self._carried.items() if carried.call is None]
 
-    def forgotten(self) -> set[str]:
-        """Streams that were forgotten since the last call."""
-        forgotten, self._forgotten = self._forgotten - self._carried.keys(), set()
-        return forgotten
+    def holds(self, stream_id: str) -> bool:
+        """Whether this worker holds the stream."""
+        return stream_id in self._carried
 
     def epoch(self, stream_id: str) -> int:
-        """Since when this worker holds the stream; 0 where it does not."""
-        carried = self._carried.get(stream_id)
-        return carried.epoch if carried else 0
+        """Since when this worker holds or held the stream, by which Redis knows whether another one
+        came after it; 0 where it never did.
+        """
+        return self._epochs.get(stream_id, 0)
 
     async def WatchStream(
         self, requests: AsyncIterator[pb.WatchStreamRequest], context: _WatchContext
@@ -119,28 +141,28 @@ class WatchingServicer(WorkerServiceServicer):
         self, request: pb.ForgetStreamRequest, context: _UnaryContext
     ) -> pb.ForgetStreamResponse:
         """Forget a stream and let go of it."""
-        await self.drop(checked_stream_id(request.stream_id))
+        await self.drop(checked_stream_id(request.stream_id), is_removed=True)
         return pb.ForgetStreamResponse()
 
     async def LearnRules(
         self, request: pb.LearnRulesRequest, context: _UnaryContext
     ) -> pb.LearnRulesResponse:
         """Return when the rules of now are watched for."""
-        await self._learn_rules()
+        await self._watcher.learn_rules()
         return pb.LearnRulesResponse()
 
-    async def drop(self, stream_id: str) -> None:
+    async def drop(self, stream_id: str, *, is_removed: bool) -> None:
         """Forget a stream, and let go of it where it was held."""
         carried = self._carried.pop(stream_id, None)
         if carried is None:
             return
-        self._forgotten.add(stream_id)
         if carried.call is not None:
             carried.call.cancel()
         with contextlib.suppress(StreamNotFoundError):
             remove = partial(self._host.engine.remove_stream, stream_id)
             await self._threads.run("closing", remove)
         with contextlib.suppress(MetadataError):  # it ends by itself then
+            await self._watcher.let_go(stream_id, is_removed=is_removed)
             await self._registry.release(stream_id, carried.epoch)
 
     async def renew(self) -> None:
@@ -151,7 +173,7 @@ class WatchingServicer(WorkerServiceServicer):
         for stream_id, carried in list(self._carried.items()):
             if not await self._registry.renew(stream_id, self._name, self.address, carried.epoch):
                 logger.error("stream %s: another worker holds it now", stream_id)
-                await self.drop(stream_id)
+                await self.drop(stream_id, is_removed=False)
 
     async def release(self) -> None:
         """Let go of all streams, so that others need not wait."""
@@ -163,26 +185,35 @@ class WatchingServicer(WorkerServiceServicer):
 
         Raises StreamExistsError, CapacityError, MetadataError.
         """
-        stream_id, engine = checked_stream_id(wanted.stream_id), self._host.engine
-        if (carried := self._carried.get(stream_id)) is not None:
+        stream_id = checked_stream_id(wanted.stream_id)
+        async with self._holding:
+            if (carried := self._carried.get(stream_id)) is None:
+                epoch = await self._registry.claim(stream_id, self._name, self.address)
+                self._note_epoch(stream_id, epoch)
+                try:
+                    carried = await self._begun(stream_id, wanted, epoch)
+                except BaseException:
+                    await asyncio.shield(self._registry.release(stream_id, epoch))
+                    raise
+                self._carried[stream_id] = carried
             return carried
-        epoch = await self._registry.claim(stream_id, self._name, self.address)
-        if (carried := self._carried.get(stream_id)) is not None:
-            carried.epoch = epoch  # two calls at the same time, one process
-            return carried
+
+    async def _begun(self, stream_id: str, wanted: pb.WatchStreamOpen, epoch: int) -> _Carried:
+        await self._watcher.take_over(stream_id)
         feed = CarriedFeed(self._host.config.capture.queue_clips)
-        try:
-            engine.add_stream(
-                stream_id,
-                wanted.source,
-                feed,
-                created_utc_seconds=timestamp_from_proto(wanted.create_time),
-            )
-        except BaseException:
-            await asyncio.shield(self._registry.release(stream_id, epoch))
-            raise
-        carried = self._carried[stream_id] = _Carried(feed=feed, epoch=epoch)
-        return carried
+        self._host.engine.add_stream(
+            stream_id,
+            wanted.source,
+            feed,
+            created_utc_seconds=timestamp_from_proto(wanted.create_time),
+        )
+        return _Carried(feed=feed, epoch=epoch)
+
+    def _note_epoch(self, stream_id: str, epoch: int) -> None:
+        self._epochs[stream_id] = epoch
+        self._epochs.move_to_end(stream_id)
+        while len(self._epochs) > MAX_EPOCHS:
+            self._epochs.popitem(last=False)
 
     def _put(self, feed: CarriedFeed, stream_id: str, request: pb.WatchStreamRequest) -> None:
         match request.WhichOneof("message"):

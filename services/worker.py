@@ -27,7 +27,7 @@ from services.threads import Threads
 from services.trial import TrialServicer
 from services.upkeep import background, repeat
 from services.watching import WatchingServicer
-from streamvlm.alerts import Alert, AlertRule, AlertState
+from streamvlm.alerts import Alert, AlertState
 from streamvlm.config import Config
 from streamvlm.errors import CapacityError, MetadataError, RuleNotFoundError
 from streamvlm.wire.v1 import (
@@ -111,14 +111,12 @@ class _Working:
         self.threads = Threads()
         self._outbox = Outbox(self._log, lambda stream_id: self.watching.epoch(stream_id))
         self.host = EngineHost(config, self._outbox.put)
-        self.watching = WatchingServicer(
-            self.host, self._registry, self.threads, name, self._learn_rules
-        )
+        self.watching = WatchingServicer(self.host, self._registry, self.threads, name, self)
         self._learning = asyncio.Lock()
         self.announced = asyncio.Event()
         """Others know of this worker."""
         self._rules_version = -1
-        self._cameras: CameraWatch | None = None
+        self._cameras = CameraWatch(config.watch.lost_seconds)
         self._delivery = "$"
 
     def upkeep(self) -> list[asyncio.Task[None]]:
@@ -127,7 +125,7 @@ class _Working:
             asyncio.create_task(each)
             for each in (
                 self._outbox.run(),
-                repeat("rules", RULES_SECONDS, self._learn_rules),
+                repeat("rules", RULES_SECONDS, self.learn_rules),
                 repeat("presence", keys.BEAT_SECONDS, self._beat),
                 repeat("cameras", CAMERAS_SECONDS, self._watch_cameras),
                 repeat("deliveries", 0.0, self._hear_of_deliveries),
@@ -168,7 +166,8 @@ class _Working:
         self.announced.set()
         await self.watching.renew()
 
-    async def _learn_rules(self) -> None:
+    async def learn_rules(self) -> None:
+        """Return when the rules of now are watched for. Raises MetadataError."""
         async with self._learning:
             await self._learn_changes()
 
@@ -178,8 +177,6 @@ class _Working:
             return
         is_first = self._rules_version < 0
         wanted = {rule.rule_id: rule for rule in await self._rules.all()}
-        if is_first:
-            await self._take_over(wanted)
         table = self.host.engine.rules
         for rule in table.all():
             if wanted.get(rule.rule_id) != rule:
@@ -196,32 +193,36 @@ class _Working:
         if is_first:
             await self._beat()
 
-    async def _take_over(self, rules: dict[str, AlertRule]) -> None:
-        """Go on with the alerts that have not ended; those that nobody can end now expire."""
-        streams = await self._registry.streams()
-        going_on = list[Alert]()
+    async def take_over(self, stream_id: str) -> None:
+        """Go on with the alerts and the outage that another worker told of and that have not ended;
+        an alert whose rule is gone expires. Raises MetadataError.
+        """
+        await self.learn_rules()
+        rules = self.host.engine.rules
+        known = {rule.rule_id for rule in rules.all()}
         for alert in await self._log.open_alerts():
-            owner = await self._registry.owner(alert.stream_id)
-            if owner is not None and owner.worker != self._name:
+            if alert.stream_id != stream_id:
                 continue
-            if alert.rule_id in rules and alert.stream_id in streams:
-                going_on.append(alert)
+            if alert.rule_id in known:
+                rules.resume(alert)
             else:
-                expired = replace(alert, state=AlertState.EXPIRED, revision=alert.revision + 1)
-                self._outbox.put(expired)
-        self.host.engine.rules.resume(going_on)
+                self._outbox.put(_expired(alert))
+        if outage := (await self._log.outages()).get(stream_id):
+            self._cameras.resume(outage)
+
+    async def let_go(self, stream_id: str, *, is_removed: bool) -> None:
+        """Nobody tells the end of an outage of a stream that is none any more; another worker tells
+        that of one which it has now. Raises MetadataError.
+        """
+        self._cameras.forget(stream_id)
+        if is_removed:
+            await self._log.forget_outage(stream_id)
 
     async def _watch_cameras(self) -> None:
-        if self._cameras is None:
-            lost_seconds = self._config.watch.lost_seconds
-            self._cameras = CameraWatch(lost_seconds, await self._log.outages())
         streams = self.host.engine.list_streams()
-        held = [each for each in streams if self.watching.epoch(each.stream_id)]
+        held = [each for each in streams if self.watching.holds(each.stream_id)]
         for change in self._cameras.changes(held):
             self._outbox.put(change)
-        for stream_id in self.watching.forgotten():
-            self._cameras.forget(stream_id)
-            await self._log.forget_outage(stream_id)
 
     async def _hear_of_deliveries(self) -> None:
         self._delivery, pairs = await self._log.deliveries(self._delivery)
@@ -229,8 +230,22 @@ class _Working:
             self.host.engine.rules.delivered(rule_id, stream_id)
 
     async def _drop_leftovers(self) -> None:
-        """Streams that were removed while this worker could not be told."""
+        """Streams that were removed while nobody could be told, and what was open about them."""
         records = await self._registry.streams()
         for stream_id in self.watching.idle():
             if stream_id not in records:
-                await self.watching.drop(stream_id)
+                await self.watching.drop(stream_id, is_removed=True)
+        for alert in await self._log.open_alerts():
+            if alert.stream_id not in records and await self._is_nobodys(alert.stream_id):
+                epoch = await self._registry.epoch(alert.stream_id)
+                await self._log.publish(_expired(alert), epoch)
+        for stream_id in await self._log.outages():
+            if stream_id not in records and await self._is_nobodys(stream_id):
+                await self._log.forget_outage(stream_id)
+
+    async def _is_nobodys(self, stream_id: str) -> bool:
+        return await self._registry.owner(stream_id) is None
+
+
+def _expired(alert: Alert) -> Alert:
+    return replace(alert, state=AlertState.EXPIRED, revision=alert.revision + 1)

@@ -82,12 +82,12 @@ class LookTable:
         self.num_looks = 0
         """Since the start."""
 
-    def resume(self, alerts: Iterable[Alert]) -> None:
-        """Alerts that a process before this one told and that have not ended: they go on as soon as
-        their rule looks at their stream.
+    def resume(self, alert: Alert) -> None:
+        """An alert that another process told and that has not ended: it goes on as soon as its rule
+        looks at its stream.
         """
         with self._lock:
-            self._open |= {(alert.rule_id, alert.stream_id): alert for alert in alerts}
+            self._open[alert.rule_id, alert.stream_id] = alert
 
     def add(self, rule: AlertRule) -> None:
         """Arm a rule. Raises RuleExistsError, CapacityError."""

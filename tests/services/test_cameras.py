@@ -24,7 +24,7 @@ def status(blind_seconds: float | None = None, last: float = 5.0) -> StreamStatu
 
 
 def test_an_outage_is_told_once_and_its_end_once() -> None:
-    cameras = CameraWatch(10.0, {})
+    cameras = CameraWatch(10.0)
     assert list(cameras.changes([status(9.0)])) == []
     (lost,) = cameras.changes([status(11.0)])
     assert list(cameras.changes([status(30.0)])) == []
@@ -35,8 +35,9 @@ def test_an_outage_is_told_once_and_its_end_once() -> None:
 
 
 def test_an_outage_outlives_the_worker_that_told_of_it() -> None:
-    (lost,) = CameraWatch(10.0, {}).changes([status(11.0)])
-    later = CameraWatch(10.0, {"door": lost})
+    (lost,) = CameraWatch(10.0).changes([status(11.0)])
+    later = CameraWatch(10.0)
+    later.resume(lost)
     assert list(later.changes([])) == [], "the stream is not there yet"
     assert list(later.changes([status(20.0)])) == []
     (back,) = later.changes([status(last=40.0)])
@@ -44,7 +45,7 @@ def test_an_outage_outlives_the_worker_that_told_of_it() -> None:
 
 
 def test_a_stream_that_was_removed_does_not_come_back() -> None:
-    cameras = CameraWatch(10.0, {})
+    cameras = CameraWatch(10.0)
     list(cameras.changes([status(11.0)]))
     cameras.forget("door")
     assert list(cameras.changes([status(last=40.0)])) == []

@@ -62,7 +62,7 @@ def where(history: History, rng: np.random.Generator) -> Iterator[Draft]:
 
 def number(history: History, rng: np.random.Generator) -> Iterator[Draft]:
     """The digits on it; asked of things without any too."""
-    for draft in _of_each(history, rng, lambda sight: sight.thing.plate or NO_NUMBER):
+    for draft in _of_each(history, rng, _number):
         is_none = draft.answer == NO_NUMBER
         if not is_none or rng.random() < ABSENT_SHARE:
             group: Group = "not answerable" if is_none else draft.group
@@ -94,6 +94,12 @@ def _of_each(
             yield about_now(history, {"kind": sight.thing.kind}, text)
     if rng.random() < ABSENT_SHARE:
         yield about_absent(history, {"kind": absent_kind(history, rng)})
+
+
+def _number(sight: Sight) -> str | None:
+    if not sight.thing.plate:
+        return NO_NUMBER
+    return sight.thing.plate if sight.is_plate_whole else None
 
 
 def _motion(sight: Sight) -> str | None:

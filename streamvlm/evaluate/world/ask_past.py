@@ -116,7 +116,8 @@ def number_was(history: History, rng: np.random.Generator) -> Iterator[Draft]:
     now = {sight.thing.kind for sight in history.now.sights}
     for kind, stays in history.of_kind.items():
         plates = {stay.thing.plate for stay in stays}
-        if kind not in now and len(plates) == 1 and (plate := plates.pop()):
+        was_whole = any(stay.was_plate_whole for stay in stays)
+        if kind not in now and was_whole and len(plates) == 1 and (plate := plates.pop()):
             yield about_past(history, {"kind": kind}, plate, stays[-1].last)
     yield from about_never(history, rng)
 

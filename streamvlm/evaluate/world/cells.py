@@ -81,6 +81,8 @@ def _coverage(sight: Sight, rows: int, columns: int) -> Tensor:
 def _classes(sight: Sight) -> list[int]:
     thing = sight.thing
     digits = [int(digit) + 1 for digit in thing.plate] + [0] * (3 - len(thing.plate))
+    if thing.plate and not sight.is_plate_whole:
+        digits = [UNKNOWN] * 3
     return [
         1 + list(COLORS).index(thing.kind.color),
         1 + SHAPES.index(thing.kind.shape),

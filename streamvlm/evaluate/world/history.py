@@ -17,6 +17,8 @@ class Stay:
     thing: Thing
     first: int
     last: int
+    was_plate_whole: bool
+    """Whether all of its number showed in one of them."""
 
 
 class History:
@@ -26,14 +28,17 @@ class History:
         self.looks = looks
         self.now = looks[-1]
         spans: dict[int, tuple[Sight, int, int]] = {}
+        read = set[int]()
         glimpsed = set[Kind]()
         for index, look in enumerate(looks):
             glimpsed |= {sight.thing.kind for sight in look.sights}
             for sight in look.present:
+                if sight.is_plate_whole:
+                    read.add(sight.visit)
                 first = spans[sight.visit][1] if sight.visit in spans else index
                 spans[sight.visit] = sight, first, index
         self.stays = [
-            Stay(sight.thing, first, last)
+            Stay(sight.thing, first, last, sight.visit in read)
             for sight, first, last in sorted(spans.values(), key=lambda span: span[1])
         ]
         self.glimpsed = glimpsed

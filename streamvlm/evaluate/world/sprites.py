@@ -53,7 +53,7 @@ def _outline(shape: str) -> Tensor:
         "triangle": lambda: (y < 0.8) & (abs(x) < (y + 1.0) * 0.54),
         "star": lambda: radius < _star_edge(angle),
         "cross": lambda: (np.minimum(abs(x), abs(y)) < 0.3) & (np.maximum(abs(x), abs(y)) < 0.95),
-        "ring": lambda: (radius < 0.97) & (radius > 0.58),
+        "ring": lambda: (radius < 0.97) & (radius > 0.74),  # a hole that no plate covers
     }[shape]()
     cells = inside.reshape(SIDE, fine, SIDE, fine).mean(axis=(1, 3))
     return torch.from_numpy(cells.astype(np.float32))

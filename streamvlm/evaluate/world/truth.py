@@ -18,6 +18,8 @@ _AWAY = 0.02
 _STILL = 0.004
 _MOVING = 0.02
 """Shares of the picture that a thing moves within a clip to be at rest or on its way."""
+_PLATE_REACH = (1.05, 0.65)
+"""Half a plate's width and height, in radii, and a little."""
 _ZONE_MARGIN = 0.03
 """A thing this close to the border between two zones is in neither for sure."""
 
@@ -37,6 +39,8 @@ class Sight:
     """A direction, "still", or None between the two."""
     visible: float
     """Share of it that is inside the picture and not hidden."""
+    is_plate_whole: bool
+    """Whether all of its number shows, if it has one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,9 +76,10 @@ def look(script: Script, seconds: float, *, frame_seconds: float = 0.5) -> Look:
     taken_seconds = seconds + frame_seconds
     before, after = script.shown_at(seconds), script.shown_at(taken_seconds)
     was_visible, visible = _visible_shares(script, before), _visible_shares(script, after)
+    plates = _whole_plates(script, after)
     is_black = script.is_black(seconds) or script.is_black(taken_seconds)
     sights = [
-        _sight(number, script.visits[number], before, after, share)
+        _sight(number, script.visits[number], before, after, share, number in plates)
         for number, share in visible.items()
     ]
     return Look(
@@ -96,14 +101,34 @@ def looks(script: Script, times: Sequence[float], *, frame_seconds: float = 0.5)
 
 def _visible_shares(script: Script, seconds: float) -> dict[int, float]:
     """How much shows of each visit that is on then, by its number; the farthest first."""
-    on = [(number, visit) for number, visit in enumerate(script.visits) if visit.at(seconds)]
+    on = _on(script, seconds)
     return {
         number: _visible(visit, seconds, [other for _, other in on[depth + 1 :]])
         for depth, (number, visit) in enumerate(on)
     }
 
 
-def _sight(number: int, visit: Visit, before: float, after: float, visible: float) -> Sight:
+def _whole_plates(script: Script, seconds: float) -> set[int]:
+    """The visits whose numbers are inside the picture and behind nothing then."""
+    on = _on(script, seconds)
+    whole = set[int]()
+    for depth, (number, visit) in enumerate(on):
+        plate = _box(visit, seconds, _PLATE_REACH)
+        in_front = [_box(other, seconds, (1.05, 1.0)) for _, other in on[depth + 1 :]]
+        is_inside = min(plate[:2]) >= 0.0 and max(plate[2:]) <= 1.0
+        if is_inside and not any(_overlap(plate, other) for other in in_front):
+            whole.add(number)
+    return whole
+
+
+def _on(script: Script, seconds: float) -> list[tuple[int, Visit]]:
+    """Every visit that is on then, with its number; the farthest first."""
+    return [(number, visit) for number, visit in enumerate(script.visits) if visit.at(seconds)]
+
+
+def _sight(
+    number: int, visit: Visit, before: float, after: float, visible: float, is_plate_whole: bool
+) -> Sight:
     place, earlier = visit.at(after), visit.at(before)
     assert place is not None
     return Sight(
@@ -113,6 +138,7 @@ def _sight(number: int, visit: Visit, before: float, after: float, visible: floa
         zone=_clear_zone(place),
         moving=_direction(earlier, place),
         visible=visible,
+        is_plate_whole=is_plate_whole,
     )
 
 
@@ -125,10 +151,14 @@ def _visible(visit: Visit, seconds: float, in_front: Sequence[Visit]) -> float:
     return max(0.0, inside - hidden) / area
 
 
-def _box(visit: Visit, seconds: float) -> tuple[float, float, float, float]:
-    place, reach = visit.at(seconds), visit.thing.radius * 0.9
+def _box(
+    visit: Visit, seconds: float, reach: tuple[float, float] = (0.9, 0.9)
+) -> tuple[float, float, float, float]:
+    """Left, top, right and bottom of what lies so many radii around a thing's centre."""
+    place = visit.at(seconds)
     assert place is not None
-    return place[0] - reach, place[1] - reach, place[0] + reach, place[1] + reach
+    across, down = (visit.thing.radius * each for each in reach)
+    return place[0] - across, place[1] - down, place[0] + across, place[1] + down
 
 
 def _overlap(

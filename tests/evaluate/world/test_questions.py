@@ -24,7 +24,13 @@ PLACES = {"left": (0.15, 0.5), "middle": (0.5, 0.5), "right": (0.85, 0.5)}
 def sight(visit: int, kind: Kind, zone: str = "middle", moving: str = "still") -> Sight:
     thing = Thing(kind=kind, size="large", radius=0.12, plate="12" if kind == RED else "")
     return Sight(
-        thing=thing, visit=visit, place=PLACES[zone], zone=zone, moving=moving, visible=1.0
+        thing=thing,
+        visit=visit,
+        place=PLACES[zone],
+        zone=zone,
+        moving=moving,
+        visible=1.0,
+        is_plate_whole=True,
     )
 
 
@@ -109,6 +115,19 @@ def test_what_never_came_is_not_seen() -> None:
         unseen = {text: said for text, said in answers(STORY, family).items() if said == "not seen"}
         assert unseen
         assert not any(str(kind) in text for text in unseen for kind in (RED, BLUE, BLACK))
+
+
+def test_a_number_is_asked_about_only_where_all_of_it_was_shown() -> None:
+    cut = [
+        shown(index, *(replace(each, is_plate_whole=False) for each in clip.sights))
+        for index, clip in enumerate(STORY)
+    ]
+    question = "What number was on the red circle?"
+    assert question in answers(STORY, "number_was")
+    assert question not in answers(cut, "number_was")
+    now = "What number is on the red circle?"
+    assert answers(STORY[:6], "number")[now] == "12"
+    assert now not in answers(cut[:6], "number")
 
 
 def test_what_comes_again_is_counted_and_no_longer_asked_when() -> None:

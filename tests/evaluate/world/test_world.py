@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import combinations
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +11,7 @@ import torch
 from streamvlm.evaluate.world.cells import LABELS, UNKNOWN, cell_labels, cell_owners
 from streamvlm.evaluate.world.render import render
 from streamvlm.evaluate.world.script import Pace, Script, Trouble, Visit, write
-from streamvlm.evaluate.world.things import COLORS, DIRECTIONS, Kind, Thing
+from streamvlm.evaluate.world.things import COLORS, DIRECTIONS, SHAPES, Kind, Thing
 from streamvlm.evaluate.world.truth import look
 
 CALM = Pace(trouble_every=0.0)
@@ -152,6 +154,34 @@ def test_numbers_are_drawn_black_on_white() -> None:
     assert plain.std() < numbered.std()
     assert (numbered.mean(dim=-1) < 60).float().mean() > 0.1
     assert (numbered.mean(dim=-1) > 200).float().mean() > 0.1
+
+
+@pytest.mark.parametrize("plate", ["", "46", "481"])
+def test_shapes_can_be_told_apart_with_a_number_on_them(plate: str) -> None:
+    pictures = {
+        shape: render(still((thing(shape=shape, plate=plate), 0.5, 0.5)), [1.0]).int()
+        for shape in SHAPES
+    }
+    for one, other in combinations(SHAPES, 2):
+        differs = (pictures[one] - pictures[other]).abs().amax(dim=-1) > 40
+        assert differs.sum() > 200, (one, other)
+
+
+@pytest.mark.parametrize(
+    ("x", "others", "is_whole"),
+    [
+        (0.5, [], True),
+        (0.1, [], False),
+        (0.5, [(thing(shape="star"), 0.7, 0.5)], False),
+        (0.5, [(thing(shape="star"), 0.5, 0.75)], True),
+    ],
+)
+def test_a_number_is_whole_inside_the_picture_and_behind_nothing(
+    x: float, others: list[tuple[Thing, float, float]], is_whole: bool
+) -> None:
+    first, *_ = look(still((thing(plate="481"), x, 0.5), *others), 1.0).sights
+    assert first.is_plate_whole == is_whole
+    assert first.visible > 0.5
 
 
 def test_cells_are_labelled_by_what_covers_them() -> None:

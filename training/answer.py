@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader, IterableDataset
 
 from training.batch import Batch, answer_states, marks
 from training.contexts import Range, draw
-from training.leg import LOG_EVERY, Leg, progress_bar, rate_at
+from training.leg import LOG_EVERY, Leg, is_bfloat16_fast, progress_bar, rate_at
 from training.naming import name_what_is_seen
 from training.optimiser import MuonWithAdamW
 from training.pointing import arrival_pointing_loss, pointing_loss
@@ -93,7 +93,7 @@ def answer(leg: Leg, model: Any) -> None:
     visual, text = model.model.visual, model.model.language_model
     heads = TimeHeads().to(settings.device)
     parts: dict[str, nn.Module] = {"visual": visual, "text": text, "time_heads": heads}
-    optimiser = MuonWithAdamW(text, heads)
+    optimiser = MuonWithAdamW(text.layers, text, heads)
     leg.restore("answer", parts, optimiser)
     visual.eval().requires_grad_(False)
     if not step:
@@ -140,7 +140,7 @@ def _step(
 ) -> float:
     device = leg.settings.device
     on_the_way.clear()
-    with torch.autocast(device, torch.bfloat16, enabled=_is_bfloat16_fast(device)):
+    with torch.autocast(device, torch.bfloat16, enabled=is_bfloat16_fast(device)):
         states, attended = answer_states(model, batch)
     logits = model.lm_head(states.float())
     answer_loss = cross_entropy(logits, batch.targets[batch.is_target])
@@ -158,10 +158,6 @@ def _step(
     for question, is_right in marks(logits.detach(), batch):
         leg.note({question.family: float(is_right), f"[{question.group}]": float(is_right)})
     return float(answer_loss.detach())
-
-
-def _is_bfloat16_fast(device: str) -> bool:
-    return device != "cpu" or torch.cpu._is_avx512_bf16_supported()
 
 
 def _range_at(step: int, settings: Settings) -> tuple[Range, int]:

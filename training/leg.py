@@ -56,8 +56,8 @@ class Leg:
         """Whether the leg's time is up."""
         return time.monotonic() >= self._deadline
 
-    def restore(self, stage: str, parts: dict[str, nn.Module], optimiser: Optimiser) -> None:
-        """Load what an earlier leg left of these parts, if there was one.
+    def restore(self, stage: str, parts: dict[str, nn.Module], optimiser: Optimiser) -> set[str]:
+        """Load what an earlier leg left of these parts, if there was one; the names of those found.
 
         Raises FileNotFoundError where there was one and its weights are gone.
         """
@@ -72,10 +72,11 @@ class Leg:
         elif any(self.steps.values()):
             raise FileNotFoundError(f"{self._folder} has done steps, but has no {rounded.name}")
         else:
-            return
-        for name, part in parts.items():
-            if own := of_part(weights, name):
-                part.load_state_dict(own)
+            return set()
+        found = {name: own for name in parts if (own := of_part(weights, name))}
+        for name, own in found.items():
+            parts[name].load_state_dict(own)
+        return set(found)
 
     def save(self, stage: str, parts: dict[str, nn.Module], optimiser: Optimiser) -> None:
         """Leave everything for the next leg; parts that are not given stay as they were saved."""
@@ -138,6 +139,11 @@ def rate_at(step: int, steps: int, highest: float, *, since: int = 0) -> float:
     """
     down = max(0.02, min(1.0, (1 - step / steps) / 0.4))
     return highest * min(1.0, (step - since + 1) / _WARM_UP) * down
+
+
+def is_bfloat16_fast(device: str) -> bool:
+    """Whether products of matrices are worked out faster in bfloat16."""
+    return device != "cpu" or torch.cpu._is_avx512_bf16_supported()
 
 
 def _replace(path: Path, write: Callable[[Path], object]) -> None:

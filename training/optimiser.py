@@ -17,19 +17,18 @@ _WEIGHT_DECAY = 0.02
 class MuonWithAdamW:
     """Two optimisers with the face of one, as far as a leg needs it."""
 
-    def __init__(self, text: Any, others: nn.Module) -> None:
-        """`text` is a language model with layers; `others` has nothing for Muon."""
-        matrices = [each for each in text.layers.parameters() if each.ndim == 2]
+    def __init__(self, layers: nn.Module, *parts: nn.Module) -> None:
+        """What is trained is `parts`; the matrices of `layers`, which belong to them, by Muon."""
+        matrices = [each for each in layers.parameters() if each.ndim == 2]
         chosen = {id(each) for each in matrices}
-        rest = [each for each in text.parameters() if id(each) not in chosen]
+        everything = [each for part in parts for each in part.parameters()]
+        rest = [each for each in everything if id(each) not in chosen]
         self._muon = torch.optim.Muon(
             matrices, weight_decay=_WEIGHT_DECAY, adjust_lr_fn="match_rms_adamw"
         )
-        self._adamw = torch.optim.AdamW(
-            [*rest, *others.parameters()], weight_decay=_WEIGHT_DECAY, betas=(0.9, 0.98)
-        )
+        self._adamw = torch.optim.AdamW(rest, weight_decay=_WEIGHT_DECAY, betas=(0.9, 0.98))
         self._both: tuple[Any, Any] = (self._muon, self._adamw)
-        self.parameters = [*matrices, *rest, *others.parameters()]
+        self.parameters = [*matrices, *rest]
 
     @property
     def is_new(self) -> bool:

@@ -21,7 +21,8 @@ from streamvlm.evaluate.world.render import render
 from streamvlm.evaluate.world.truth import look
 from training.architecture import CELLS, HIDDEN, SPEC
 from training.crowd import crowds
-from training.leg import LOG_EVERY, Leg, progress_bar, rate_at
+from training.leg import LOG_EVERY, Leg, is_bfloat16_fast, progress_bar, rate_at
+from training.optimiser import MuonWithAdamW
 
 FIRST_SEED = 1_000_000_000
 CLIPS_A_SCRIPT = 4
@@ -29,6 +30,8 @@ _EMPTY_WEIGHT = 0.15
 """Most cells are empty: what is there counts more."""
 _HARD = {"shape": 2.0, "digit_1": 2.0, "digit_2": 2.0, "digit_3": 2.0}
 _DEEP_WEIGHT = 0.3
+_READING_STEPS = 200
+_READING_RATE = 1e-2
 
 
 class CrowdedClips(IterableDataset[tuple[Tensor, Tensor]]):
@@ -86,34 +89,36 @@ def _cell_loss(logits: Tensor, targets: Tensor) -> tuple[Tensor, dict[str, float
 
 
 def see(leg: Leg, model: Any) -> None:
-    """Train the tower until the stage's steps are done or the leg is over."""
+    """Train the tower until the stage's steps are done or the leg is over.
+
+    Where a language model has learnt from the tower already, the readers stay as they are (of a
+    checkpoint, which has none, they are learnt first): what it looks for stays where it is.
+    """
     settings, visual = leg.settings, model.model.visual
     heads = CellHeads().to(settings.device)
     parts: dict[str, nn.Module] = {"visual": visual, "cell_heads": heads}
-    parameters = [*visual.parameters(), *heads.parameters()]
-    optimiser = torch.optim.AdamW(parameters, weight_decay=0.02, betas=(0.9, 0.98))
-    leg.restore("see", parts, optimiser)
+    optimiser = MuonWithAdamW(visual.blocks, visual, heads)
+    known = leg.restore("see", parts, optimiser)
     grid = torch.tensor([[1, 2 * CELLS, 2 * CELLS]] * settings.see_clips, device=settings.device)
     first_seed = FIRST_SEED + leg.steps["see"] * settings.see_clips
     clips = CrowdedClips(first_seed, settings.see_clips, settings.device)
     is_cpu = settings.device == "cpu"
     data = iter(DataLoader(clips, batch_size=None, num_workers=1) if is_cpu else clips)
+    if leg.steps["answer"] > 0:
+        if "cell_heads" not in known:
+            _learn_to_read(visual, heads, data, grid)
+        heads.requires_grad_(False)
+    since = leg.steps["see"] if optimiser.is_new else 0
     leg.begin("see")
     with progress_bar("see") as bar:
         task = bar.add_task("see", total=settings.see_steps, loss=0.0)
         while leg.steps["see"] < settings.see_steps and not leg.is_over:
-            patches, labels = next(data)
-            with torch.autocast(settings.device, torch.bfloat16, enabled=not is_cpu):
-                output = visual(patches, grid_thw=grid)
-            loss, accuracies = heads.loss(
-                output.pooler_output.float(), output.deepstack_features[0].float(), labels
-            )
-            for group in optimiser.param_groups:
-                group["lr"] = rate_at(leg.steps["see"], settings.see_steps, settings.see_rate)
+            step = leg.steps["see"]
+            loss, accuracies = _loss(visual, heads, next(data), grid)
             optimiser.zero_grad()
             loss.backward()
-            nn.utils.clip_grad_norm_(parameters, 1.0)
-            optimiser.step()
+            nn.utils.clip_grad_norm_(optimiser.parameters, 1.0)
+            optimiser.step(rate_at(step, settings.see_steps, settings.see_rate, since=since))
             leg.steps["see"] += 1
             leg.note({"loss": float(loss.detach()), **accuracies})
             bar.update(task, completed=leg.steps["see"], loss=float(loss.detach()))
@@ -122,3 +127,32 @@ def see(leg: Leg, model: Any) -> None:
             if leg.is_save_due:
                 leg.save("see", parts, optimiser)
     leg.save("see", parts, optimiser)
+
+
+def _learn_to_read(
+    visual: Any, heads: CellHeads, data: Iterator[tuple[Tensor, Tensor]], grid: Tensor
+) -> None:
+    optimiser = torch.optim.AdamW(heads.parameters(), weight_decay=0.0)
+    for step in range(_READING_STEPS):
+        for group in optimiser.param_groups:
+            group["lr"] = _READING_RATE * min(1.0, 2 - 2 * step / _READING_STEPS)
+        with torch.no_grad():
+            output = _seen(visual, batch := next(data), grid)
+        loss, _ = heads.loss(*output, batch[1])
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+
+
+def _loss(
+    visual: Any, heads: CellHeads, batch: tuple[Tensor, Tensor], grid: Tensor
+) -> tuple[Tensor, dict[str, float]]:
+    return heads.loss(*_seen(visual, batch, grid), batch[1])
+
+
+def _seen(visual: Any, batch: tuple[Tensor, Tensor], grid: Tensor) -> tuple[Tensor, Tensor]:
+    """Features and deepstack features [B*64, D] of a batch."""
+    device = grid.device.type
+    with torch.autocast(device, torch.bfloat16, enabled=is_bfloat16_fast(device)):
+        output = visual(batch[0], grid_thw=grid)
+    return output.pooler_output.float(), output.deepstack_features[0].float()

@@ -26,7 +26,7 @@ class Text(nn.Module):
 
 def trained(steps: int) -> tuple[Text, nn.Linear, MuonWithAdamW]:
     text, head = Text(), nn.Linear(8, 1)
-    optimiser = MuonWithAdamW(text, head)
+    optimiser = MuonWithAdamW(text.layers, text, head)
     step(text, head, optimiser, steps)
     return text, head, optimiser
 
@@ -55,7 +55,7 @@ def test_matrices_of_layers_step_alike_in_all_directions() -> None:
 def test_what_it_knew_is_gone_on_with() -> None:
     text, head, optimiser = trained(5)
     again, other = Text(), nn.Linear(8, 1)
-    fresh = MuonWithAdamW(again, other)
+    fresh = MuonWithAdamW(again.layers, again, other)
     assert fresh.is_new and not optimiser.is_new
     again.load_state_dict(text.state_dict())
     other.load_state_dict(head.state_dict())

@@ -206,9 +206,14 @@ def _number(entry_id: bytes) -> int:
     return int(entry_id.partition(b"-")[0])
 
 
+def numbered_event(number: int, value: bytes) -> NumberedEvent:
+    """An event from how it is kept. Raises MetadataError."""
+    return NumberedEvent(number, _event(value))
+
+
 def _numbered(entry: tuple[bytes, dict[bytes, bytes]]) -> NumberedEvent:
     entry_id, fields = entry
-    return NumberedEvent(_number(entry_id), _event(fields[b"event"]))
+    return numbered_event(_number(entry_id), fields[b"event"])
 
 
 def _event(value: bytes) -> pb.Event:

@@ -32,6 +32,7 @@ STATUS_CODES: dict[type[StreamVLMError], grpc.StatusCode] = {
     errors.RuleNotFoundError: grpc.StatusCode.NOT_FOUND,
     errors.RuleExistsError: grpc.StatusCode.ALREADY_EXISTS,
     errors.AlertNotFoundError: grpc.StatusCode.NOT_FOUND,
+    errors.WebhookNotFoundError: grpc.StatusCode.NOT_FOUND,
     errors.AuthenticationError: grpc.StatusCode.UNAUTHENTICATED,
     errors.StreamEmptyError: grpc.StatusCode.FAILED_PRECONDITION,
     errors.CapacityError: grpc.StatusCode.RESOURCE_EXHAUSTED,

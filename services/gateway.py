@@ -25,6 +25,7 @@ from services.server import GRACE_SECONDS, Listening, Part, listening
 from services.store import Store
 from services.streams import StreamServicer
 from services.upkeep import background, repeat
+from services.webhooks import WebhookServicer
 from streamvlm.config import Config
 from streamvlm.errors import StreamVLMError
 from streamvlm.wire.v1 import (
@@ -32,11 +33,13 @@ from streamvlm.wire.v1 import (
     query_service_pb2,
     rule_service_pb2,
     stream_service_pb2,
+    webhook_service_pb2,
 )
 from streamvlm.wire.v1.event_service_pb2_grpc import add_EventServiceServicer_to_server
 from streamvlm.wire.v1.query_service_pb2_grpc import add_QueryServiceServicer_to_server
 from streamvlm.wire.v1.rule_service_pb2_grpc import add_RuleServiceServicer_to_server
 from streamvlm.wire.v1.stream_service_pb2_grpc import add_StreamServiceServicer_to_server
+from streamvlm.wire.v1.webhook_service_pb2_grpc import add_WebhookServiceServicer_to_server
 
 logger = logging.getLogger(__name__)
 
@@ -49,6 +52,7 @@ SERVICES = tuple(
         (query_service_pb2, "QueryService"),
         (rule_service_pb2, "RuleService"),
         (event_service_pb2, "EventService"),
+        (webhook_service_pb2, "WebhookService"),
     )
 )
 _OPTIONS = (
@@ -95,12 +99,14 @@ async def routing(
         add_QueryServiceServicer_to_server,
         add_RuleServiceServicer_to_server,
         add_EventServiceServicer_to_server,
+        add_WebhookServiceServicer_to_server,
     )
     servicers = (
         StreamServicer(registry, routes, channels, memories[0], memories[1]),
         AskingServicer(routes, channels),
         RuleServicer(table, routes, channels, *memories[2:]),
         events,
+        WebhookServicer(store),
     )
     parts = list(map(Part, SERVICES, adders, servicers))
     keys = KeyCheck(config.gateway.api_keys_file)

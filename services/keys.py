@@ -18,8 +18,9 @@ told:ALERT             newest revision in `events`; worker; 8 days
 acknowledged:ALERT     who has seen to it, and when; gateway; 30 days
 deliveries             Redis Stream, what reached somebody; gateway, notifier; the newest 1,000
 route:ROUTE:lease      which notifier delivers to a webhook; notifier; lease of 10 s
-route:ROUTE:disabled   why a webhook gets nothing any more; notifier; when somebody removes it
+route:ROUTE:disabled   why a webhook gets nothing any more; notifier; when somebody wants a replay
 route:ROUTE:dead       Redis Stream, what could not be delivered; notifier; the newest 10,000
+route:ROUTE:replay     up to which of these all are to be tried again; gateway; when all were
 """
 
 from __future__ import annotations
@@ -82,5 +83,5 @@ def acknowledged(alert_id: str) -> str:
 
 
 def route(name: str, what: str) -> str:
-    """Something about one webhook: `lease`, `disabled` or `dead`."""
+    """Something about one webhook: `lease`, `disabled`, `dead` or `replay`."""
     return f"{PREFIX}route:{name}:{what}"

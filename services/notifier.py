@@ -23,6 +23,7 @@ import httpx
 from services import keys
 from services.envelope import envelope, message_id, ordering_key
 from services.event_log import EventLog, NumberedEvent, numbered
+from services.letters import Letter, Letters, group
 from services.metrics import ALERT_SECONDS, DEAD, DELIVERIES
 from services.registry import Registry
 from services.server import Listening, listening
@@ -85,16 +86,16 @@ class Route:
         self._store, self._name = store, name
         self._registry, self._log = Registry(store), EventLog(store)
         route = webhook.config.name
-        self._group = f"webhook:{route}"
+        self._letters, self._group = Letters(store, route), group(route)
         self._lease = keys.route(route, "lease")
-        self._disabled = keys.route(route, "disabled")
-        self._dead = keys.route(route, "dead")
-        self._queues: dict[str, deque[NumberedEvent]] = {}
+        self._queues: dict[str, deque[Letter]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._has_room = asyncio.Event()
         self._reads_left = True
         """Whether what the notifier before this one left behind is still being read."""
         self._left_at = "0"
+        self._replayed_to = ""
+        """The newest dead letter that is being tried again."""
 
     async def run(self) -> None:
         """Deliver for ever."""
@@ -109,9 +110,7 @@ class Route:
     async def _advance(self) -> None:
         """Read some events, as long as the webhook is ours. Raises MetadataError."""
         is_ours = await self._registry.lease(self._lease, self._name)
-        with self._store.errors():
-            is_disabled = await self._store.redis.exists(self._disabled)
-        if not is_ours or is_disabled:
+        if not is_ours or await self._letters.is_disabled():
             self._let_go()
             await asyncio.sleep(WAIT_SECONDS)
             return
@@ -121,8 +120,14 @@ class Route:
                 async with asyncio.timeout(WAIT_SECONDS):
                     await self._has_room.wait()
             return
-        for event in await self._read(MAX_IN_FLIGHT - self._num_in_flight):
-            self._take(event)
+        await self._replay(MAX_IN_FLIGHT - self._num_in_flight)
+        for event in await self._read(max(1, MAX_IN_FLIGHT - self._num_in_flight)):
+            self._take(Letter(event))
+
+    async def _replay(self, count: int) -> None:
+        for letter in await self._letters.to_replay(self._replayed_to, count):
+            self._replayed_to = letter.dead_id
+            self._take(letter)
 
     @property
     def _num_in_flight(self) -> int:
@@ -133,7 +138,7 @@ class Route:
         for task in self._tasks:
             task.cancel()
         self._queues.clear()
-        self._reads_left, self._left_at = True, "0"
+        self._reads_left, self._left_at, self._replayed_to = True, "0", ""
 
     async def _read(self, count: int) -> list[NumberedEvent]:
         behind = self._left_at if self._reads_left else ">"
@@ -162,16 +167,16 @@ class Route:
         with self._store.errors():
             await self._store.redis.xgroup_create(keys.EVENTS, self._group, id="$", mkstream=True)
 
-    def _take(self, numbered_event: NumberedEvent) -> None:
-        event = event_from_proto(numbered_event.event)
+    def _take(self, letter: Letter) -> None:
+        event = event_from_proto(letter.event.event)
         if event is None or not self._is_wanted(event):
-            self._start(self._until_it_works(partial(self._done, numbered_event.number)))
+            self._start(self._until_it_works(lambda: self._letters.done(letter)))
             return
         key = ordering_key(event)
         if key in self._queues:
-            self._queues[key].append(numbered_event)
+            self._queues[key].append(letter)
             return
-        self._queues[key] = deque([numbered_event])
+        self._queues[key] = deque([letter])
         self._start(self._deliver_all(key))
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
@@ -198,15 +203,15 @@ class Route:
         if self._queues.get(key) is queue:
             del self._queues[key]
 
-    async def _deliver(self, numbered_event: NumberedEvent) -> None:
+    async def _deliver(self, letter: Letter) -> None:
         """Try until it is delivered or dead; a failure of Redis is tried again too."""
-        event = event_from_proto(numbered_event.event)
+        event = event_from_proto(letter.event.event)
         assert event is not None
         identity, problem = message_id(event), ""
         for pause in (*self._retry_seconds, None):
             body = envelope(
                 event,
-                numbered_event.number,
+                letter.event.number,
                 expire_seconds=self._webhook.config.expire_seconds,
                 now_utc_seconds=time.time(),
             )
@@ -216,10 +221,11 @@ class Route:
             if attempt.is_delivered:
                 happened = event.observed if isinstance(event, Alert) else event.blind.end
                 ALERT_SECONDS.labels(route).observe(max(0.0, time.time() - happened.utc_seconds))
-                await self._until_it_works(lambda: self._delivered(numbered_event.number, event))
+                await self._until_it_works(lambda: self._delivered(letter, event))
                 return
             if attempt.is_gone:
-                await self._until_it_works(partial(self._disable, attempt.problem))
+                logger.error("webhook %s wants nothing any more: %s", route, attempt.problem)
+                await self._until_it_works(partial(self._letters.disable, attempt.problem))
                 await asyncio.Event().wait()  # until `_let_go` ends this
             problem = attempt.problem
             if pause is None:
@@ -233,33 +239,18 @@ class Route:
             await asyncio.sleep(wait)
         DEAD.labels(self._webhook.config.name).inc()
         logger.error("webhook %s: %s is dead: %s", self._webhook.config.name, identity, problem)
-        await self._until_it_works(lambda: self._bury(numbered_event, problem))
+        await self._until_it_works(lambda: self._letters.bury(letter, problem))
+
+    async def _delivered(self, letter: Letter, event: Alert | CameraChange) -> None:
+        if isinstance(event, Alert):
+            await self._log.note_delivery(alert_to_proto(event))
+        await self._letters.done(letter)
 
     async def _until_it_works(self, work: Callable[[], Awaitable[None]]) -> None:
         while True:
             try:
-                with self._store.errors():
-                    await work()
+                await work()
                 return
             except MetadataError as error:
                 logger.warning("webhook %s: %s", self._webhook.config.name, error)
                 await asyncio.sleep(0.5)
-
-    async def _delivered(self, number: int, event: Alert | CameraChange) -> None:
-        if isinstance(event, Alert):
-            await self._log.note_delivery(alert_to_proto(event))
-        await self._done(number)
-
-    async def _done(self, number: int) -> None:
-        await self._store.redis.xack(keys.EVENTS, self._group, f"{number}-0")
-
-    async def _disable(self, why: str) -> None:
-        logger.error("webhook %s wants nothing any more: %s", self._webhook.config.name, why)
-        await self._store.redis.set(self._disabled, why)
-
-    async def _bury(self, numbered_event: NumberedEvent, problem: str) -> None:
-        async with self._store.redis.pipeline(transaction=True) as pipe:
-            entry = {"event": numbered_event.event.SerializeToString(), "problem": problem}
-            pipe.xadd(self._dead, entry, maxlen=keys.MAX_DEAD, approximate=True)
-            pipe.xack(keys.EVENTS, self._group, f"{numbered_event.number}-0")
-            await pipe.execute()

@@ -124,3 +124,25 @@ def alerts(
                 print_json(asdict(given))
             else:
                 _out.print(show.alert(given))
+
+
+def webhooks(address: Address = None, as_json: AsJson = False) -> None:
+    """List the webhooks, and how deliveries to them go."""
+    with client_at(address) as client:
+        found = client.list_webhooks()
+    if as_json:
+        print_json([asdict(each) for each in found])
+    elif found:
+        _out.print(show.webhooks(found))
+    else:
+        _err.print("no webhooks; they are named in the config, under notify.webhooks")
+
+
+def replay(
+    webhook: Annotated[str, typer.Argument(metavar="WEBHOOK", help="As `webhooks` names it.")],
+    address: Address = None,
+) -> None:
+    """Deliver again what could not be delivered to a webhook."""
+    with client_at(address) as client:
+        count = client.replay_dead_letters(webhook)
+    _out.print(show.line(f"{webhook}: {count} events are tried again"))

@@ -19,10 +19,13 @@ from streamvlm.wire.status import stream_from_proto
 from streamvlm.wire.v1 import event_service_pb2 as event_pb
 from streamvlm.wire.v1 import rule_service_pb2 as rule_pb
 from streamvlm.wire.v1 import stream_service_pb2 as pb
+from streamvlm.wire.v1 import webhook_service_pb2 as webhook_pb
 from streamvlm.wire.v1.event_service_pb2_grpc import EventServiceStub
 from streamvlm.wire.v1.query_service_pb2_grpc import QueryServiceStub
 from streamvlm.wire.v1.rule_service_pb2_grpc import RuleServiceStub
 from streamvlm.wire.v1.stream_service_pb2_grpc import StreamServiceStub
+from streamvlm.wire.v1.webhook_service_pb2_grpc import WebhookServiceStub
+from streamvlm.wire.webhooks import WebhookStatus, webhook_from_proto
 
 
 class AsyncClient:
@@ -57,6 +60,7 @@ class AsyncClient:
         self._questions = QueryServiceStub(self._channel)
         self._rules = RuleServiceStub(self._channel)
         self._events = EventServiceStub(self._channel)
+        self._webhooks = WebhookServiceStub(self._channel)
         self._health = health_pb2_grpc.HealthStub(self._channel)
 
     async def __aenter__(self) -> Self:
@@ -219,3 +223,17 @@ class AsyncClient:
         with self._connection.errors():
             request = event_pb.AcknowledgeAlertRequest(alert_id=alert_id, acknowledged_by=by)
             await self._events.AcknowledgeAlert(request, **self._limits)
+
+    async def list_webhooks(self) -> list[WebhookStatus]:
+        """How deliveries to each webhook go."""
+        with self._connection.errors():
+            request = webhook_pb.ListWebhooksRequest()
+            response = await self._webhooks.ListWebhooks(request, **self._limits)
+            return list(map(webhook_from_proto, response.webhooks))
+
+    async def replay_dead_letters(self, webhook: str) -> int:
+        """Have what could not be delivered to it tried again; how many that are."""
+        with self._connection.errors():
+            request = webhook_pb.ReplayDeadLettersRequest(name=webhook)
+            response = await self._webhooks.ReplayDeadLetters(request, **self._limits)
+            return int(response.dead_letters)

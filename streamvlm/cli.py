@@ -16,7 +16,16 @@ import typer
 from rich.console import Console
 
 from streamvlm import config, show
-from streamvlm.alert_commands import ack, alerts, events, rules, unwatch, watch
+from streamvlm.alert_commands import (
+    ack,
+    alerts,
+    events,
+    replay,
+    rules,
+    unwatch,
+    watch,
+    webhooks,
+)
 from streamvlm.cli_options import Address, AsJson, Timeout, client_at, environment, print_json
 from streamvlm.doctor import examine
 from streamvlm.errors import StreamVLMError
@@ -227,7 +236,7 @@ def doctor(
         raise typer.Exit(1)
 
 
-for command in (watch, rules, unwatch, alerts, events, ack):
+for command in (watch, rules, unwatch, alerts, events, ack, webhooks, replay):
     app.command()(command)
 app.command(name="eval")(evaluate)
 

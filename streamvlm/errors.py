@@ -12,6 +12,7 @@
     |-- RuleNotFoundError
     |-- RuleExistsError
     |-- AlertNotFoundError
+    |-- WebhookNotFoundError
     |-- AuthenticationError          no key, or one that is not known
     |-- StreamEmptyError             nothing was seen yet, so nothing can be asked
     |-- CapacityError                a limit is reached: streams, questions, bytes; try again later
@@ -108,6 +109,12 @@ class AlertNotFoundError(StreamVLMError):
     """No alert has this id, or none that is still known."""
 
     reason = "ALERT_NOT_FOUND"
+
+
+class WebhookNotFoundError(StreamVLMError):
+    """No webhook of this name has been served."""
+
+    reason = "WEBHOOK_NOT_FOUND"
 
 
 class AuthenticationError(StreamVLMError):

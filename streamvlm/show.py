@@ -22,6 +22,7 @@ from streamvlm.types import (
     Usage,
 )
 from streamvlm.wire.alerts import GivenAlert, ListedEvent
+from streamvlm.wire.webhooks import WebhookStatus
 
 _GOOD_STATES = ("live", "ended")
 _MEBI = 2**20
@@ -242,6 +243,23 @@ def events(listed: Sequence[ListedEvent]) -> Table:
         )
         seen_by = each.acknowledged_by or ("somebody" if each.acknowledged_utc_seconds else "")
         table.add_row(_utc(at.utc_seconds), event.state.value, line(which), plain(seen_by))
+    return table
+
+
+def webhooks(found: Sequence[WebhookStatus]) -> Table:
+    """How deliveries go."""
+    table = Table("webhook", "state", "waiting", "dead", "last problem", box=None, pad_edge=False)
+    for each in found:
+        state = "served" if each.is_served else "no notifier serves it"
+        if each.disabled_reason:
+            state = f"disabled: {each.disabled_reason}"
+        table.add_row(
+            each.name,
+            line(state),
+            str(each.num_waiting),
+            str(each.num_dead),
+            plain(each.last_problem),
+        )
     return table
 
 

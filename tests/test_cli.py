@@ -124,6 +124,13 @@ def test_scripts_read_json(run: Run, here: str) -> None:
     assert answer["usage"]["answer_tokens"] <= 4
 
 
+@pytest.mark.usefixtures("here")
+def test_webhooks_are_named_in_the_config(run: Run) -> None:
+    assert "no webhooks" in run("webhooks").err
+    ended = run("replay", "pager")
+    assert ended.status == 1 and "no webhook 'pager'; there are: none" in ended.err
+
+
 def test_a_standing_question_from_watch_to_unwatch(run: Run, here: str) -> None:
     ended = run("watch", "red", "Is there a red circle?", "--on", "door", "--cooldown", "5")
     assert ended.status == 0 and ended.out.startswith("red: watching for 'Is there a red circle?'")

@@ -164,7 +164,7 @@ def _range_at(step: int, settings: Settings) -> tuple[Range, int]:
     """What contexts a step has, and how many.
 
     First a clip or two with hardly any background: that questions can be looked up is found out
-    there. Then short ones, and at every second step long ones, most of them with nothing left out.
+    there. Then short ones, and at three of four steps long ones, most with nothing left out.
     """
     rows, questions = settings.answer_rows, settings.questions
     if step < settings.short_steps // 2:
@@ -173,16 +173,16 @@ def _range_at(step: int, settings: Settings) -> tuple[Range, int]:
     if step < settings.short_steps:
         clips = 2 + 10 * step // settings.short_steps
         return Range(max_clips=clips, max_tokens=300, questions=questions // 2), 2 * rows
-    if step % 2:
+    if step % 4:
         span = Range(
             max_tokens=4800,
-            whole_share=0.6,
-            long_share=0.6,
+            whole_share=0.7,
+            long_share=0.7,
             thinned_share=0.3,
-            questions=2 * questions,
+            questions=3 * questions,
         )
         return span, max(1, rows // 4)
-    return Range(max_tokens=900 if step % 4 else 500, questions=questions), rows
+    return Range(max_tokens=900 if step % 8 else 500, questions=questions), rows
 
 
 def _held_out(visual: Any, settings: Settings) -> list[Context]:

@@ -19,11 +19,18 @@ from streamvlm.wire.v1 import (
     query_service_pb2,
     rule_service_pb2,
     stream_service_pb2,
+    webhook_service_pb2,
 )
 from tests.services.serving import Serving, push_stream
 
 MESSAGES = 2_000
-FILES = (stream_service_pb2, query_service_pb2, rule_service_pb2, event_service_pb2)
+FILES = (
+    stream_service_pb2,
+    query_service_pb2,
+    rule_service_pb2,
+    event_service_pb2,
+    webhook_service_pb2,
+)
 METHODS = [
     method
     for file in FILES

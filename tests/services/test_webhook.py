@@ -18,16 +18,20 @@ from standardwebhooks import Webhook as Verifier
 from services import keys, notifier
 from services.envelope import checked_secret, envelope, message_id, signed_headers
 from services.event_log import EventLog
+from services.letters import Letters
 from services.notifier import notifying
 from services.store import Store
 from services.webhook import Webhook, _is_public
+from services.webhooks import WebhookServicer
 from streamvlm.alerts import AlertState, CameraState
 from streamvlm.config import NotifyConfig, WebhookConfig
-from streamvlm.errors import ConfigError
+from streamvlm.errors import ConfigError, WebhookNotFoundError
 from streamvlm.evaluate.webhook_receiver import Receiver, new_secret
+from streamvlm.wire.v1 import webhook_service_pb2 as webhook_pb
 from tests.services.test_event_log import alert, outage
 
 SECRET = new_secret()
+NO_CONTEXT: Any = None
 
 
 @pytest.fixture(autouse=True)
@@ -116,10 +120,85 @@ async def test_what_cannot_be_delivered_is_dead_and_the_rest_goes_on(store: Stor
     assert fields[b"problem"] == b"status 500"
 
 
-async def test_who_is_gone_gets_nothing_more_and_loses_nothing(
-    store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A notifier that looks often whether somebody wants something of it."""
     monkeypatch.setattr(notifier, "WAIT_SECONDS", 0.05)
+
+
+@pytest.mark.usefixtures("_soon")
+async def test_the_dead_are_tried_again_under_their_ids(store: Store) -> None:
+    outcome = ["500"]
+    letters = Letters(store, "hook")
+    with Receiver(SECRET, lambda: outcome[0]) as receiver:
+        async with told(store, receiver.url) as log:
+            for revision in range(3):
+                await log.publish(alert(revision), epoch=0)
+            await until_dead(letters, 3)
+            assert await letters.replay() == 3
+            await until_replayed(store)  # and dead again, once each
+            assert len(receiver.requests) == 3 * 4 * 2
+            outcome[0] = "ok"
+            assert await letters.replay() == 3
+            await until_replayed(store)
+        assert [each.identity for each in receiver.accepted] == ["a.0", "a.1", "a.2"]
+
+
+@pytest.mark.usefixtures("_soon")
+async def test_a_replay_goes_on_where_a_notifier_was_ended(store: Store) -> None:
+    letters = Letters(store, "hook")
+    with Receiver(SECRET, lambda: "500") as failing:
+        async with told(store, failing.url) as log:
+            await log.publish(alert(0), epoch=0)
+            await until_dead(letters, 1)
+    await letters.replay()
+    with Receiver(SECRET) as receiver:
+        async with told(store, receiver.url):
+            await until_dead(letters, 0)
+        assert [each.identity for each in receiver.accepted] == ["a.0"]
+
+
+async def until_replayed(store: Store) -> None:
+    async with asyncio.timeout(20):
+        while await store.redis.exists(keys.route("hook", "replay")):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
+
+async def until_dead(letters: Letters, count: int) -> None:
+    async with asyncio.timeout(20):
+        while (await letters.state()).dead_letters != count:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
+
+async def test_callers_are_told_how_deliveries_go(store: Store) -> None:
+    service = WebhookServicer(store)
+    with Receiver(SECRET, Answers(*["500"] * 4, "410")) as receiver:
+        async with told(store, receiver.url) as log:
+            await log.publish(alert(0), epoch=0)
+            await until_dead(Letters(store, "hook"), 1)
+            await log.publish(alert(1), epoch=0)
+            await until(lambda: len(receiver.requests) == 5)
+            await asyncio.sleep(0.1)
+            (served,) = await listed(service)
+    (left,) = await listed(service)
+    assert (served.is_served, left.is_served) == (True, False)
+    assert (served.waiting, served.dead_letters) == (1, 1)
+    assert (served.disabled_reason, served.last_problem) == ("status 410", "status 500")
+    request = webhook_pb.ReplayDeadLettersRequest(name="hook")
+    assert (await service.ReplayDeadLetters(request, NO_CONTEXT)).dead_letters == 1
+    (enabled,) = await listed(service)
+    assert enabled.disabled_reason == ""
+    with pytest.raises(WebhookNotFoundError, match="'other'; there are: hook"):
+        request = webhook_pb.ReplayDeadLettersRequest(name="other")
+        await service.ReplayDeadLetters(request, NO_CONTEXT)
+
+
+async def listed(service: WebhookServicer) -> list[webhook_pb.Webhook]:
+    return list((await service.ListWebhooks(webhook_pb.ListWebhooksRequest(), NO_CONTEXT)).webhooks)
+
+
+@pytest.mark.usefixtures("_soon")
+async def test_who_is_gone_gets_nothing_more_and_loses_nothing(store: Store) -> None:
     with Receiver(SECRET, Answers("410", "ok")) as receiver:
         async with told(store, receiver.url) as log:
             await log.publish(alert(0), epoch=0)
@@ -129,7 +208,7 @@ async def test_who_is_gone_gets_nothing_more_and_loses_nothing(
             await log.publish(alert(1), epoch=0)
             await asyncio.sleep(0.3)
             assert len(receiver.requests) == 1
-            await store.redis.delete(keys.route("hook", "disabled"))
+            await Letters(store, "hook").replay()
             await until(lambda: len(receiver.accepted) == 2)
 
 

@@ -14,7 +14,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
 from streamvlm.evaluate.world import drafts
-from streamvlm.evaluate.world.phrasings import PHRASINGS
+from streamvlm.evaluate.world.phrasings import HELD_OUT, TRAIN
 from streamvlm.evaluate.world.things import COLORS, DIRECTIONS, KINDS, SHAPES, SIZES, ZONES
 from streamvlm.vlm.random_weights import CHAT_TEMPLATE, SPECIAL_TOKENS
 
@@ -58,7 +58,7 @@ def _corpus() -> Iterator[str]:
         "no",
     )
     yield from (*answers, "user\n", "assistant\n", "system\n", "<12.5 seconds>", "12 seconds")
-    for ways in PHRASINGS.values():
+    for ways in (TRAIN, HELD_OUT):
         for templates in ways.values():
             for index, template in enumerate(templates):
                 kind = KINDS[index % len(KINDS)]

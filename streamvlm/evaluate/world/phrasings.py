@@ -142,6 +142,120 @@ TRAIN: dict[str, tuple[str, ...]] = {
 }
 """Family -> ways to ask."""
 
+MORE: dict[str, tuple[str, ...]] = {
+    "color": (
+        "The {shape} there, what colour is that?",
+        "What colour does the {shape} have?",
+        "Can you see what colour the {shape} is?",
+    ),
+    "shape": (
+        "The {color} thing there, what shape is that?",
+        "What shape does the {color} thing have?",
+        "Can you see what shape the {color} thing is?",
+    ),
+    "size": (
+        "The {kind} there, how big is that?",
+        "What size does the {kind} have now?",
+        "Tell me what size the {kind} is.",
+    ),
+    "where": (
+        "Where in the picture is the {kind}?",
+        "Can you see where the {kind} is?",
+        "Tell me in which part of the picture the {kind} is.",
+    ),
+    "count": (
+        "How many things do you see?",
+        "Tell me the number of things that you can see.",
+        "What is the count of things now?",
+    ),
+    "number": (
+        "Can you see what number the {kind} has?",
+        "Tell me which number the {kind} has.",
+        "The {kind} there, what number does that have?",
+    ),
+    "moving": (
+        "Where does the {kind} move to?",
+        "Tell me the direction of the {kind}.",
+        "What is the direction in which the {kind} is going?",
+    ),
+    "first": (
+        "What did you see first?",
+        "Tell me which thing was first to come.",
+        "Of the things that came, what was first?",
+    ),
+    "last": (
+        "What did you see last to come?",
+        "Tell me which thing was last to come.",
+        "Of the things that came, what was last?",
+    ),
+    "before": (
+        "Just before the {kind}, what came?",
+        "Tell me which thing did come before the {kind}.",
+        "Before the {kind}, which thing appeared?",
+    ),
+    "after": (
+        "Just after the {kind}, what came?",
+        "Tell me which thing did come after the {kind}.",
+        "After the {kind}, which thing appeared?",
+    ),
+    "when": (
+        "The {kind}, when did that come?",
+        "Tell me the time at which the {kind} came.",
+        "At what time was the {kind} first there?",
+    ),
+    "how_long": (
+        "For how many seconds was the {kind} there?",
+        "Tell me for how long you did see the {kind}.",
+        "Count the seconds that the {kind} was there.",
+    ),
+    "times": (
+        "Tell me how often you did see the {kind}.",
+        "What is the number of times that the {kind} came?",
+        "The {kind}, how many times was that there?",
+    ),
+    "ever": (
+        "Has a {kind} ever been there?",
+        "Tell me, was there a {kind} at any time?",
+        "Did a {kind} ever come?",
+    ),
+    "left_before": (
+        "What did you see on the left before the {kind} came?",
+        "Just before the {kind} came, what was there on the left?",
+        "Tell me which thing was on the left before the {kind} came.",
+    ),
+    "number_was": (
+        "Which number did you see on the {kind}?",
+        "The {kind}, what number did that have?",
+        "Can you tell me the number of the {kind} that was there?",
+    ),
+    "at_time": (
+        "At {seconds} seconds, what did you see?",
+        "Tell me what was there at {seconds} seconds.",
+        "What thing was in the picture at the time of {seconds} seconds?",
+    ),
+    "is_there": (
+        "Do you see a {kind}?",
+        "Is there any {kind} now?",
+        "Tell me, is a {kind} there?",
+    ),
+    "is_moving": (
+        "Do you see the {kind} move?",
+        "Tell me, is the {kind} moving?",
+        "Is the {kind} on the move?",
+    ),
+    "is_at": (
+        "Do you see anything in the {zone}?",
+        "Tell me, is there a thing in the {zone}?",
+        "Is there a thing in the {zone} of the picture?",
+    ),
+    "more_than": (
+        "Do you see more than {count} things?",
+        "Tell me, are there more than {count} things?",
+        "Is the number of things more than {count}?",
+    ),
+}
+"""Further ways of the training split, from the same words: the tokenizer was made before these."""
+
 HELD_OUT: dict[str, tuple[str, ...]] = {
     "color": ("Which colour is the {shape}?", "Tell me what colour the {shape} is now."),
     "shape": ("Which shape is the {color} thing?", "Tell me what shape the {color} thing is now."),
@@ -177,4 +291,8 @@ HELD_OUT: dict[str, tuple[str, ...]] = {
 }
 """The same for the test split."""
 
-PHRASINGS: dict[Split, dict[str, tuple[str, ...]]] = {"train": TRAIN, "test": HELD_OUT}
+PHRASINGS: dict[Split, dict[str, tuple[str, ...]]] = {
+    "train": {family: ways + MORE[family] for family, ways in TRAIN.items()},
+    "test": HELD_OUT,
+}
+"""Split -> family -> ways to ask."""

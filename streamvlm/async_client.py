@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterable, AsyncIterator, Iterable
 from types import TracebackType
 from typing import Self
 
@@ -11,9 +11,11 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from streamvlm.alerts import AlertRule
 from streamvlm.connection import DEFAULT_ADDRESS, OPTIONS, Connection
+from streamvlm.sending import AsyncSending
 from streamvlm.types import Question, Sampling, StreamStatus
 from streamvlm.wire.alerts import GivenAlert, ListedEvent, given_from_proto, listed_from_proto
 from streamvlm.wire.answers import GivenEvent, event_from_proto, question_to_proto
+from streamvlm.wire.frames import PushAck, PushedFrame, ack_from_proto
 from streamvlm.wire.rules import RuleTrial, rule_from_proto, rule_to_proto, trial_from_proto
 from streamvlm.wire.status import stream_from_proto
 from streamvlm.wire.v1 import event_service_pb2 as event_pb
@@ -31,7 +33,7 @@ from streamvlm.wire.webhooks import WebhookStatus, webhook_from_proto
 class AsyncClient:
     """Talks to one service, inside one event loop; leaving its `async with` block closes it.
 
-    Takes, gives and raises what `Client` does. Frames are pushed by `Client` only.
+    Takes, gives and raises what `Client` does.
     """
 
     def __init__(
@@ -237,3 +239,27 @@ class AsyncClient:
             request = webhook_pb.ReplayDeadLettersRequest(name=webhook)
             response = await self._webhooks.ReplayDeadLetters(request, **self._limits)
             return int(response.dead_letters)
+
+    async def push_frames(
+        self, stream_id: str, frames: AsyncIterable[PushedFrame]
+    ) -> AsyncIterator[PushAck]:
+        """Give a push stream its frames; one acknowledgement for each, in their order.
+
+        A frame is taken from `frames` only when the service has room for it: a live producer gives
+        its newest then. Go on iterating, or the frames stop. What `frames` raises is raised here,
+        after the acknowledgements; FrameError for a frame beyond 16 MiB.
+        """
+        with self._connection.errors():
+            sending = AsyncSending(stream_id, frames)
+            call = self._streams.PushFrames(sending.requests(), metadata=self._connection.metadata)
+            try:
+                async for response in call:
+                    if response.HasField("opened"):
+                        sending.allow(response.opened.window_frames)
+                    elif response.HasField("ack"):
+                        sending.allow(1)
+                        yield ack_from_proto(response.ack)
+            finally:
+                call.cancel()
+        if sending.failure is not None:
+            raise sending.failure

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
 
 from streamvlm.errors import FrameError
 from streamvlm.wire.frames import PushedFrame, frame_to_proto
@@ -18,8 +19,7 @@ class Sending:
     def __init__(self, stream_id: str, frames: Iterable[PushedFrame]) -> None:
         self.failure: Exception | None = None
         """What the producer of the frames raised."""
-        self._opening = pb.PushFramesRequest(open=pb.PushFramesOpen(stream_id=stream_id))
-        self._frames = iter(frames)
+        self._opening, self._frames = _opening(stream_id), iter(frames)
         self._has_changed = threading.Condition()
         self._allowed = 0
         self._is_closed = False
@@ -51,15 +51,51 @@ class Sending:
     def _next(self) -> pb.PushFramesRequest | None:
         try:
             frame = next(self._frames, None)
-            if frame is None:
-                return None
-            request = pb.PushFramesRequest(frame=frame_to_proto(frame))
-            if request.ByteSize() > MAX_MESSAGE_BYTES:
-                raise FrameError(
-                    f"a frame of {len(frame.image)} bytes; at most 16 MiB can be pushed at once"
-                )
-            return request
+            return _request(frame) if frame is not None else None
         except Exception as error:
             # On the thread of gRPC, which would tell the caller nothing but "exception iterating".
             self.failure = error
             return None
+
+
+class AsyncSending:
+    """The same inside one event loop."""
+
+    def __init__(self, stream_id: str, frames: AsyncIterable[PushedFrame]) -> None:
+        self.failure: Exception | None = None
+        """What the producer of the frames raised."""
+        self._opening, self._frames = _opening(stream_id), aiter(frames)
+        self._room = asyncio.Semaphore(0)
+
+    def allow(self, num_frames: int) -> None:
+        """The service has room for this many more."""
+        for _ in range(num_frames):
+            self._room.release()
+
+    async def requests(self) -> AsyncIterator[pb.PushFramesRequest]:
+        """The messages of the call, each when there is room for it."""
+        yield self._opening
+        while await self._room.acquire() and (request := await self._next()):
+            yield request
+
+    async def _next(self) -> pb.PushFramesRequest | None:
+        try:
+            frame = await anext(self._frames, None)
+            return _request(frame) if frame is not None else None
+        except Exception as error:
+            # In a task of gRPC, which would tell the caller nothing but "exception iterating".
+            self.failure = error
+            return None
+
+
+def _opening(stream_id: str) -> pb.PushFramesRequest:
+    return pb.PushFramesRequest(open=pb.PushFramesOpen(stream_id=stream_id))
+
+
+def _request(frame: PushedFrame) -> pb.PushFramesRequest:
+    request = pb.PushFramesRequest(frame=frame_to_proto(frame))
+    if request.ByteSize() > MAX_MESSAGE_BYTES:
+        raise FrameError(
+            f"a frame of {len(frame.image)} bytes; at most 16 MiB can be pushed at once"
+        )
+    return request

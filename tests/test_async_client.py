@@ -8,7 +8,7 @@ import pytest
 import pytest_asyncio
 
 from streamvlm.alerts import AlertRule, AlertState
-from streamvlm.client import AsyncClient, Client
+from streamvlm.client import AsyncClient, Client, PushedFrame
 from streamvlm.errors import (
     AlertNotFoundError,
     InvalidInputError,
@@ -16,7 +16,7 @@ from streamvlm.errors import (
     StreamNotFoundError,
 )
 from streamvlm.types import AnswerFinished, AnswerStarted, Sampling
-from tests.services.serving import Serving, push_stream
+from tests.services.serving import Serving, frames, push_stream
 
 ALWAYS = AlertRule(
     rule_id="always", text="Is it?", enter_threshold=-1000.0, leave_threshold=-2000.0
@@ -71,6 +71,45 @@ async def test_alerts_come_and_are_seen_to(serving: Serving, client: AsyncClient
     async for given in client.subscribe(resume_token="none"):
         assert given.alert is None, "what was missed comes first"
         break
+
+
+async def test_frames_are_pushed_as_there_is_room(client: AsyncClient) -> None:
+    await client.create_stream("pushed", "push:")
+    acks = [ack async for ack in client.push_frames("pushed", live(40))]
+    assert [ack.error for ack in acks] == [None] * 40
+    assert (await client.get_stream("pushed")).feed.last_frame is not None
+
+
+async def test_what_a_producer_raises_reaches_who_pushes(client: AsyncClient) -> None:
+    async def broken() -> AsyncIterator[PushedFrame]:
+        async for frame in live(3):
+            yield frame
+        raise OSError("the camera is gone")
+
+    await client.create_stream("pushed", "push:")
+    acks = []
+    with pytest.raises(OSError, match="the camera is gone"):
+        async for ack in client.push_frames("pushed", broken()):
+            acks.append(ack)
+    assert len(acks) == 3
+    with pytest.raises(StreamNotFoundError):
+        async for _ in client.push_frames("nowhere", live(1)):
+            pass
+
+
+async def test_who_stops_reading_stops_the_frames(client: AsyncClient) -> None:
+    await client.create_stream("pushed", "push:")
+    pushing = client.push_frames("pushed", live(10_000))
+    async for _ in pushing:
+        break
+    await pushing.aclose()
+    again = [ack async for ack in client.push_frames("pushed", live(2, first=10_000))]
+    assert [ack.error for ack in again] == [None] * 2
+
+
+async def live(number: int, first: int = 0) -> AsyncIterator[PushedFrame]:
+    for index in range(first, first + number):
+        yield frames(1, first=index)[0]
 
 
 async def test_errors_are_typed(serving: Serving, client: AsyncClient) -> None:

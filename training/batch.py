@@ -29,6 +29,7 @@ class Batch:
         self.targets = torch.full((len(contexts), size), NO_LABEL)
         self.is_visual = torch.zeros(len(contexts), size, dtype=torch.bool)
         self.visits = torch.full((len(contexts), self.num_shared), -1)
+        self.earlier = torch.full((len(contexts), self.num_shared), -1)
         self.is_arrival = torch.zeros(len(contexts), self.num_shared, dtype=torch.bool)
         questions = max(len(each.questions) for each in contexts)
         self.evidence = torch.zeros(
@@ -38,6 +39,7 @@ class Batch:
             shared = each.is_visual[: each.num_shared].nonzero()[:, 0]
             self.evidence[row, : len(each.questions), :, shared] = each.evidence
             self.visits[row, shared] = each.visits
+            self.earlier[row, shared] = each.earlier
             self.is_arrival[row, shared] = each.dense[:, 1] == 1
             used = torch.arange(len(each))
             used[each.num_shared :] += self.num_shared - each.num_shared

@@ -17,6 +17,7 @@ LAYERS = (3, 4)
 """One a hop, counted from 0."""
 _HEAD = 0
 _ARRIVAL_LAYER = 1
+_EARLIER_LAYER = 2
 _ARRIVAL_HEAD = 1
 _ARRIVALS = 256
 """How many tokens of a row are told where their thing arrived, at most."""
@@ -44,13 +45,24 @@ def pointing_loss(attended: Attended, batch: Batch) -> tuple[Tensor, float]:
     return torch.stack(losses).mean(), sum(shares) / len(shares)
 
 
-def arrival_pointing_loss(attended: Attended, batch: Batch) -> tuple[Tensor, float]:
-    """The same for the visual tokens themselves: each attends to its thing as it arrived."""
+def arrival_pointing_loss(attended: Attended, batch: Batch) -> tuple[Tensor, float, float]:
+    """The same for the visual tokens themselves: each attends to its thing as it arrived, and what
+    arrives to what had arrived before. The loss and the share of either.
+    """
+    own, own_share = _between_visits(attended[_ARRIVAL_LAYER], batch, batch.visits)
+    earlier, earlier_share = _between_visits(attended[_EARLIER_LAYER], batch, batch.earlier)
+    return own + earlier, own_share, earlier_share
+
+
+def _between_visits(
+    attended: tuple[Tensor, Tensor], batch: Batch, visits: Tensor
+) -> tuple[Tensor, float]:
+    """Tokens attend to the arrivals of these visits, int64 [B, S]; -1 is told nothing."""
     losses = []
-    for row, (query, key) in enumerate(zip(*attended[_ARRIVAL_LAYER], strict=True)):
-        column = (batch.visits[row] >= 0).nonzero()[:, 0]
+    for row, (query, key) in enumerate(zip(*attended, strict=True)):
+        column = (visits[row] >= 0).nonzero()[:, 0]
         column = column[:: 1 + len(column) // _ARRIVALS]
-        is_same = batch.visits[row] == batch.visits[row, column][:, None]
+        is_same = batch.visits[row] == visits[row, column][:, None]
         wanted = is_same & batch.is_arrival[row]
         is_told = wanted.any(dim=1)
         column, wanted = column[is_told], wanted[is_told]

@@ -9,12 +9,14 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import pairwise
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from streamvlm.evaluate.world.questions import TruthQuestion
+from streamvlm.evaluate.world.things import COLORS, SHAPES
 from streamvlm.evaluate.world.truth import Look
 from streamvlm.vlm.positions import place_by_order, text_positions
 from training.architecture import CELLS
@@ -25,6 +27,8 @@ from training.tokenizer import tokenizer
 NO_LABEL = -100
 ORDINALS, COMINGS = 16, 6
 """Classes of two dense labels: which arrival of the context a thing is, which of its kind."""
+NOBODY = 0
+"""Class of what came before the first arrival; those of colours and shapes follow."""
 TIME_DIGITS = 4
 """Digits of a clip's time that a dense label each tells, from whole seconds up."""
 
@@ -55,11 +59,14 @@ class Context:
     deepstack: Tensor
     """float16 [Z, V, D]."""
     dense: Tensor
-    """int64 [V, 3 + 2 * TIME_DIGITS]: which arrival it is, whether it arrived in this clip, which
-    of its kind, the digits of the clip's time and of its arrival's; NO_LABEL where there is none.
+    """int64 [V, 5 + 2 * TIME_DIGITS]: which arrival it is, whether it arrived in this clip, which
+    of its kind, the digits of the clip's time and of its arrival's, and of what arrives the colour
+    and shape of what had arrived before; NO_LABEL where there is none.
     """
     visits: Tensor
     """int64 [V]: which thing it shows, or -1."""
+    earlier: Tensor
+    """int64 [V]: of what arrives, which thing had arrived before, or -1."""
     questions: tuple[TruthQuestion, ...]
     evidence: Tensor
     """bool [questions, HOPS, V]: the visual tokens that show what each question is about."""
@@ -129,6 +136,7 @@ def write(
     times = [told[clip] for clip, rows in shown for _ in rows]
     arrived = [told[firsts[visit]] if visit >= 0 else None for visit in visits]
     arrivals = _arrival_labels(scene, shown, firsts, looks)
+    earlier, kinds_before = _earlier(scene, shown, firsts, looks)
     return Context(
         ids=ids.clamp_min(0),
         positions=torch.cat(row.positions),
@@ -137,8 +145,9 @@ def write(
         is_visual=ids == _VISUAL,
         features=torch.cat([scene.features[clip][rows] for clip, rows in shown]),
         deepstack=torch.cat([scene.deepstack[:, clip][:, rows] for clip, rows in shown], dim=1),
-        dense=torch.cat([arrivals, _digits(times), _digits(arrived)], dim=1),
+        dense=torch.cat([arrivals, _digits(times), _digits(arrived), kinds_before], dim=1),
         visits=torch.tensor(visits),
+        earlier=earlier,
         questions=tuple(questions),
         evidence=evidence(scene, shown, looks, questions),
     )
@@ -207,6 +216,29 @@ def _arrival_labels(
             else:
                 rows.append((NO_LABEL, NO_LABEL, NO_LABEL))
     return torch.tensor(rows)
+
+
+def _earlier(
+    scene: EncodedScene,
+    shown: Sequence[tuple[int, Tensor]],
+    firsts: Mapping[int, int],
+    looks: Sequence[Look],
+) -> tuple[Tensor, Tensor]:
+    """int64 [V], `Context.earlier`, and [V, 2], the last of `Context.dense`."""
+    kinds = {s.visit: s.thing.kind for look in looks for s in look.present}  # by first look
+    known = {visit: (-1, NOBODY, NOBODY) for visit in list(kinds)[:1]}
+    for one, visit in pairwise(kinds):
+        if firsts[one] < firsts[visit]:
+            kind = kinds[one]
+            color, shape = 1 + list(COLORS).index(kind.color), 1 + SHAPES.index(kind.shape)
+            known[visit] = one, color, shape
+    rows = []
+    for clip, kept in shown:
+        for visit in scene.owners[clip][kept].tolist():
+            arrives = visit in known and firsts[visit] == clip
+            rows.append(known[visit] if arrives else (-1, NO_LABEL, NO_LABEL))
+    told = torch.tensor(rows)
+    return told[:, 0], told[:, 1:]
 
 
 @lru_cache(maxsize=100_000)

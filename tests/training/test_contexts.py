@@ -153,7 +153,7 @@ def test_a_visual_token_is_told_when_its_clip_was_and_when_its_thing_arrived() -
         zip(written.dense, written.visits.tolist(), strict=True)
     ):
         seconds = told[token // CELLS**2]
-        _, own, its_arrival = label.split([3, TIME_DIGITS, TIME_DIGITS])
+        _, own, its_arrival, _ = label.split([3, TIME_DIGITS, TIME_DIGITS, 2])
         assert _number(own) == int(seconds)
         if visit >= 0:
             assert _number(its_arrival) == int(arrived.setdefault(visit, seconds))

@@ -8,14 +8,14 @@ import torch
 
 from streamvlm.evaluate.world.questions import TruthQuestion
 from streamvlm.evaluate.world.script import Script, Visit
-from streamvlm.evaluate.world.things import Kind, Thing
+from streamvlm.evaluate.world.things import COLORS, SHAPES, Kind, Thing
 from streamvlm.evaluate.world.truth import looks
 from training.architecture import CELLS, HIDDEN
 from training.batch import Batch
 from training.evidence import HOPS, evidence
 from training.pointing import LAYERS, arrival_pointing_loss, pointing_loss
 from training.scenes import EncodedScene
-from training.writing import write
+from training.writing import NO_LABEL, NOBODY, write
 
 RED, BLUE = Kind("red", "circle"), Kind("blue", "square")
 SHOWN = [(clip, torch.arange(CELLS**2)) for clip in range(6)]
@@ -122,7 +122,24 @@ def test_attention_that_goes_there_costs_nothing() -> None:
 
 def test_a_thing_attends_to_its_arrival() -> None:
     there = (batch().visits[0] == 0) & batch().is_arrival[0]
-    _, share = arrival_pointing_loss({1: pointed_at(None)}, batch())
+    nowhere = pointed_at(None)
+    _, share, _ = arrival_pointing_loss({1: nowhere, 2: nowhere}, batch())
     assert share < 0.05
-    _, of_both = arrival_pointing_loss({1: pointed_at(there)}, batch())
+    _, of_both, _ = arrival_pointing_loss({1: pointed_at(there), 2: nowhere}, batch())
     assert of_both == pytest.approx(4 / 7, abs=0.02), "red has four tokens, blue three"
+
+
+def test_what_arrives_is_told_what_had_arrived_before() -> None:
+    told = batch()
+    arrives = told.is_arrival[0]
+    of_red, of_blue = (arrives & (told.visits[0] == visit) for visit in (0, 1))
+    assert (told.earlier[0][of_blue] == 0).all() and (told.earlier[0][~of_blue] == -1).all()
+    before = told.dense[:, -2:]
+    is_shared = told.is_visual[0, : told.num_shared]
+    assert (before[of_red[is_shared]] == NOBODY).all()
+    red_circle = torch.tensor([1 + list(COLORS).index("red"), 1 + SHAPES.index("circle")])
+    assert (before[of_blue[is_shared]] == red_circle).all()
+    assert (before[~arrives[is_shared]] == NO_LABEL).all()
+    nowhere = pointed_at(None)
+    _, _, share = arrival_pointing_loss({1: nowhere, 2: pointed_at(of_red)}, batch())
+    assert share > 0.99

@@ -89,6 +89,7 @@ def quiet(seconds: float, number: int) -> Iterator[tuple[Script, Kind, list[Even
 @cache
 def model(checkpoint: str, device: str) -> VLM:
     """One for each process."""
+    torch.set_num_threads(1)
     return load(checkpoint, device=device, max_pixels=Config().encode.max_pixels)
 
 
@@ -172,8 +173,9 @@ def main() -> None:
     ]
     with ProcessPoolExecutor(options.processes, get_context("spawn")) as pool:
         watching = [pool.submit(watch, options.checkpoint, options.device, *each) for each in work]
-        watched = track(as_completed(watching), "watching", len(work), console=console)
-        found = [each.result() for each in watched]
+        for _ in track(as_completed(watching), "watching", len(work), console=console):
+            pass
+        found = [each.result() for each in watching]
     totals = {way: reduce(add, (scores[way] for scores in found)) for way in WAYS}
     console.print(table_of(totals))
     result = {

@@ -2,16 +2,32 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 
 from services import keys
 from services.event_log import NumberedEvent, numbered_event
 from services.store import Store
+from streamvlm.errors import MetadataError
+
+logger = logging.getLogger(__name__)
 
 _REPLAYED = """
 if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end
 return 0
 """
+_BURY = """
+local moved
+if ARGV[2] == '' then moved = redis.call('XACK', KEYS[1], ARGV[1], ARGV[3] .. '-0')
+else moved = redis.call('XDEL', KEYS[2], ARGV[2]) end
+if moved == 0 then return 0 end
+redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[6], '*',
+    'number', ARGV[3], 'event', ARGV[4], 'problem', ARGV[5])
+return 1
+"""
+
+
+_GROUP = "webhook:"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +53,7 @@ class RouteState:
 
 def group(name: str) -> str:
     """The consumer group as which a webhook reads the events."""
-    return f"webhook:{name}"
+    return _GROUP + name
 
 
 class Letters:
@@ -47,7 +63,7 @@ class Letters:
         self._store, self._redis, self._name = store, store.redis, name
         self._disabled, self._dead = keys.route(name, "disabled"), keys.route(name, "dead")
         self._replay = keys.route(name, "replay")
-        self._replayed = store.script(_REPLAYED)
+        self._replayed, self._bury = store.script(_REPLAYED), store.script(_BURY)
 
     async def is_disabled(self) -> bool:
         """Whether it said that it wants nothing any more."""
@@ -69,36 +85,19 @@ class Letters:
                 await pipe.execute()
 
     async def bury(self, letter: Letter, problem: str) -> None:
-        """It could not be delivered."""
-        entry = {
-            "number": letter.event.number,
-            "event": letter.event.event.SerializeToString(),
-            "problem": problem,
-        }
+        """It could not be delivered. Twice is once: somebody else may have buried it."""
         with self._store.errors():
-            async with self._redis.pipeline(transaction=True) as pipe:
-                pipe.xadd(self._dead, entry, maxlen=keys.MAX_DEAD, approximate=True)
-                pipe.xack(keys.EVENTS, group(self._name), f"{letter.event.number}-0")
-                if letter.dead_id:
-                    pipe.xdel(self._dead, letter.dead_id)
-                await pipe.execute()
-
-    async def to_replay(self, after: str, count: int) -> list[Letter]:
-        """Dead letters behind this one that somebody wants tried again; the wish is over when none
-        of those is left.
-        """
-        with self._store.errors():
-            last = await self._redis.get(self._replay)
-            if last is None:
-                return []
-            first = f"({after}" if after else "-"
-            entries = await self._redis.xrange(self._dead, first, last, count=count)
-            if not entries and not await self._redis.xrange(self._dead, "-", last, count=1):
-                await self._replayed([self._replay], [last])
-        return [
-            Letter(numbered_event(int(fields[b"number"]), fields[b"event"]), entry_id.decode())
-            for entry_id, fields in entries
-        ]
+            await self._bury(
+                [keys.EVENTS, self._dead],
+                [
+                    group(self._name),
+                    letter.dead_id,
+                    letter.event.number,
+                    letter.event.event.SerializeToString(),
+                    problem,
+                    keys.MAX_DEAD,
+                ],
+            )
 
     async def replay(self) -> int:
         """Have all that are dead now tried again, and the webhook enabled; how many there are."""
@@ -109,6 +108,36 @@ class Letters:
                 return 0
             await self._redis.set(self._replay, newest[0][0])
             return int(await self._redis.xlen(self._dead))
+
+    async def is_replay_wanted(self) -> bool:
+        """Whether somebody wants dead letters tried again."""
+        with self._store.errors():
+            return bool(await self._redis.exists(self._replay))
+
+    async def next_to_replay(self) -> Letter | None:
+        """The oldest dead letter that somebody wants tried again; one that cannot be read goes."""
+        while True:
+            with self._store.errors():
+                last = await self._redis.get(self._replay)
+                if last is None:
+                    return None
+                entries = await self._redis.xrange(self._dead, "-", last, count=1)
+                if not entries:
+                    await self._replayed([self._replay], [last])
+                    continue
+            ((dead_id, fields),) = entries
+            try:
+                event = numbered_event(int(fields.get(b"number", 0)), fields[b"event"])
+                return Letter(event, dead_id.decode())
+            except (MetadataError, KeyError, ValueError) as error:
+                logger.error("dead letter %s of %s: %s", dead_id.decode(), self._name, error)
+                with self._store.errors():
+                    await self._redis.xdel(self._dead, dead_id)
+
+    async def give_up_replay(self) -> None:
+        """Leave the rest dead."""
+        with self._store.errors():
+            await self._redis.delete(self._replay)
 
     async def state(self) -> RouteState:
         """How it is doing."""
@@ -136,8 +165,9 @@ class Letters:
 
 
 async def route_names(store: Store) -> list[str]:
-    """The webhooks that a notifier has served, sorted."""
+    """The webhooks that a notifier has served, sorted. Raises MetadataError."""
     with store.errors():
-        found = [key.decode() async for key in store.redis.scan_iter(keys.route("*", "*"))]
-    prefix = keys.route("", "").removesuffix(":")
-    return sorted({key.removeprefix(prefix).partition(":")[0] for key in found})
+        if not await store.redis.exists(keys.EVENTS):
+            return []
+        names = [each["name"].decode() for each in await store.redis.xinfo_groups(keys.EVENTS)]
+    return sorted(name.removeprefix(_GROUP) for name in names if name.startswith(_GROUP))

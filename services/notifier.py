@@ -1,4 +1,5 @@
-"""The notifier: every event reaches every webhook at least once, in the order of its rule.
+"""The notifier: every event reaches every webhook at least once, in the order of its rule unless it
+was dead.
 
 Each webhook reads the events as a consumer group of its own; what it has read and not delivered
 stays with the group, so a notifier that is killed goes on where it was. One notifier at a time has
@@ -29,7 +30,7 @@ from services.registry import Registry
 from services.server import Listening, listening
 from services.store import Store
 from services.upkeep import background, repeat
-from services.webhook import Webhook
+from services.webhook import Attempt, Webhook
 from streamvlm.alerts import Alert, AlertState, CameraChange
 from streamvlm.config import NotifyConfig
 from streamvlm.errors import MetadataError
@@ -43,6 +44,8 @@ WAIT_SECONDS = 2.0
 """How long one reading waits for events; the lease lasts longer."""
 LOOK_SECONDS = 1.0
 """How often it is found out whether Redis is there."""
+MAX_REPLAY_FAILURES = 5
+"""In a row, after which dead letters are left dead."""
 _JITTER = 0.2
 _CONSUMER = "notifier"
 """Whoever has the lease reads under this name, and finds what the one before left behind."""
@@ -94,8 +97,9 @@ class Route:
         self._reads_left = True
         """Whether what the notifier before this one left behind is still being read."""
         self._left_at = "0"
-        self._replayed_to = ""
-        """The newest dead letter that is being tried again."""
+        self._replaying: asyncio.Task[None] | None = None
+        self._must_let_go = False
+        """The webhook said that it is gone: what is in flight waits for nothing."""
 
     async def run(self) -> None:
         """Deliver for ever."""
@@ -110,8 +114,11 @@ class Route:
     async def _advance(self) -> None:
         """Read some events, as long as the webhook is ours. Raises MetadataError."""
         is_ours = await self._registry.lease(self._lease, self._name)
-        if not is_ours or await self._letters.is_disabled():
+        is_disabled = await self._letters.is_disabled()
+        if not is_ours or is_disabled or self._must_let_go:
             self._let_go()
+            if is_ours and not is_disabled:
+                return
             await asyncio.sleep(WAIT_SECONDS)
             return
         if self._num_in_flight >= MAX_IN_FLIGHT:
@@ -120,14 +127,32 @@ class Route:
                 async with asyncio.timeout(WAIT_SECONDS):
                     await self._has_room.wait()
             return
-        await self._replay(MAX_IN_FLIGHT - self._num_in_flight)
-        for event in await self._read(max(1, MAX_IN_FLIGHT - self._num_in_flight)):
+        if self._replaying is None and await self._letters.is_replay_wanted():
+            self._replaying = self._start(self._replay())
+        for event in await self._read(MAX_IN_FLIGHT - self._num_in_flight):
             self._take(Letter(event))
 
-    async def _replay(self, count: int) -> None:
-        for letter in await self._letters.to_replay(self._replayed_to, count):
-            self._replayed_to = letter.dead_id
-            self._take(letter)
+    async def _replay(self) -> None:
+        """Try dead letters again, one by one and once each, beside what happens now; until none is
+        left, or several in a row failed: then the webhook is still not well.
+        """
+        try:
+            failures = 0
+            while (letter := await self._letters.next_to_replay()) is not None:
+                if event_from_proto(letter.event.event) is None:
+                    await self._letters.done(letter)
+                    continue
+                attempt = await self._send(letter)
+                failures = 0 if attempt.is_delivered else failures + 1
+                if failures:
+                    await self._letters.bury(letter, attempt.problem)
+                if failures >= MAX_REPLAY_FAILURES:
+                    logger.error("webhook %s: the rest stays dead", self._webhook.config.name)
+                    await self._letters.give_up_replay()
+        except MetadataError as error:
+            logger.warning("webhook %s: %s", self._webhook.config.name, error)
+        finally:
+            self._replaying = None
 
     @property
     def _num_in_flight(self) -> int:
@@ -138,7 +163,7 @@ class Route:
         for task in self._tasks:
             task.cancel()
         self._queues.clear()
-        self._reads_left, self._left_at, self._replayed_to = True, "0", ""
+        self._reads_left, self._left_at, self._must_let_go = True, "0", False
 
     async def _read(self, count: int) -> list[NumberedEvent]:
         behind = self._left_at if self._reads_left else ">"
@@ -179,10 +204,11 @@ class Route:
         self._queues[key] = deque([letter])
         self._start(self._deliver_all(key))
 
-    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+    def _start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
     def _is_wanted(self, event: Alert | CameraChange) -> bool:
         config = self._webhook.config
@@ -205,41 +231,46 @@ class Route:
 
     async def _deliver(self, letter: Letter) -> None:
         """Try until it is delivered or dead; a failure of Redis is tried again too."""
-        event = event_from_proto(letter.event.event)
-        assert event is not None
-        identity, problem = message_id(event), ""
+        name, problem = self._webhook.config.name, ""
         for pause in (*self._retry_seconds, None):
-            body = envelope(
-                event,
-                letter.event.number,
-                expire_seconds=self._webhook.config.expire_seconds,
-                now_utc_seconds=time.time(),
-            )
-            attempt = await self._webhook.send(identity, body)
-            route, outcome = self._webhook.config.name, attempt.problem.partition(":")[0]
-            DELIVERIES.labels(route, outcome or "delivered").inc()
+            attempt = await self._send(letter)
             if attempt.is_delivered:
-                happened = event.observed if isinstance(event, Alert) else event.blind.end
-                ALERT_SECONDS.labels(route).observe(max(0.0, time.time() - happened.utc_seconds))
-                await self._until_it_works(lambda: self._delivered(letter, event))
                 return
-            if attempt.is_gone:
-                logger.error("webhook %s wants nothing any more: %s", route, attempt.problem)
-                await self._until_it_works(partial(self._letters.disable, attempt.problem))
-                await asyncio.Event().wait()  # until `_let_go` ends this
             problem = attempt.problem
             if pause is None:
                 break
             wait = pause * random.uniform(1 - _JITTER, 1 + _JITTER)
             wait = max(wait, attempt.wait_seconds or 0.0)
-            logger.warning(
-                "webhook %s: %s: %s; again in %.1f s",
-                self._webhook.config.name, identity, problem, wait,
-            )  # fmt: skip
+            logger.warning("webhook %s: %s; again in %.1f s", name, problem, wait)
             await asyncio.sleep(wait)
-        DEAD.labels(self._webhook.config.name).inc()
-        logger.error("webhook %s: %s is dead: %s", self._webhook.config.name, identity, problem)
+        DEAD.labels(name).inc()
+        logger.error("webhook %s: event %d is dead: %s", name, letter.event.number, problem)
         await self._until_it_works(lambda: self._letters.bury(letter, problem))
+
+    async def _send(self, letter: Letter) -> Attempt:
+        """Try once; never comes back where the webhook says that it is gone."""
+        event = event_from_proto(letter.event.event)
+        assert event is not None
+        body = envelope(
+            event,
+            letter.event.number,
+            expire_seconds=self._webhook.config.expire_seconds,
+            now_utc_seconds=time.time(),
+        )
+        attempt = await self._webhook.send(message_id(event), body)
+        name, outcome = self._webhook.config.name, attempt.problem.partition(":")[0]
+        DELIVERIES.labels(name, outcome or "delivered").inc()
+        if attempt.is_delivered:
+            happened = event.observed if isinstance(event, Alert) else event.blind.end
+            ALERT_SECONDS.labels(name).observe(max(0.0, time.time() - happened.utc_seconds))
+            await self._until_it_works(lambda: self._delivered(letter, event))
+        elif attempt.is_gone:
+            logger.error("webhook %s wants nothing any more: %s", name, attempt.problem)
+            await self._until_it_works(partial(self._letters.disable, attempt.problem))
+            self._must_let_go = True
+            self._has_room.set()
+            await asyncio.Event().wait()  # until `_let_go` ends this
+        return attempt
 
     async def _delivered(self, letter: Letter, event: Alert | CameraChange) -> None:
         if isinstance(event, Alert):

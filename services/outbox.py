@@ -73,4 +73,4 @@ class Outbox:
             async with asyncio.timeout(timeout_seconds):
                 await self._is_empty.wait()
         except TimeoutError:
-            logger.error("%d events could not be written before the end", len(self._waiting))
+            logger.error("%d events still wait after %g s", len(self._waiting), timeout_seconds)

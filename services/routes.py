@@ -52,6 +52,12 @@ class Routes:
             self._known.popitem(last=False)
         return owner.address
 
+    async def is_known(self, stream_id: str) -> bool:
+        """Whether the stream is to be watched, whether a worker has it or not. Raises
+        MetadataError.
+        """
+        return stream_id in await self._registry.streams()
+
     async def ingest_of(self, stream_id: str) -> str:
         """Where the stream's source is read, or is to be read.
 

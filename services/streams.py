@@ -14,7 +14,13 @@ from services.relay import Channels, relayed
 from services.requests import RequestMemory
 from services.routes import Routes
 from streamvlm.capture import SourceAddress
-from streamvlm.errors import EngineStoppedError, InvalidInputError, MetadataError, StreamVLMError
+from streamvlm.errors import (
+    EngineStoppedError,
+    InvalidInputError,
+    MetadataError,
+    StreamNotFoundError,
+    StreamVLMError,
+)
 from streamvlm.wire.times import timestamp_to_proto
 from streamvlm.wire.v1 import stream_service_pb2 as pb
 from streamvlm.wire.v1.stream_service_pb2_grpc import StreamServiceServicer, StreamServiceStub
@@ -66,11 +72,11 @@ class StreamServicer(StreamServiceServicer):
                     request, timeout=context.time_remaining()
                 )
             return response
-        except EngineStoppedError as error:
+        except (EngineStoppedError, StreamNotFoundError):
             record = (await self._registry.streams()).get(stream_id)
             if record is None:
                 raise
-            return pb.GetStreamResponse(stream=_unheld(record, error))
+            return pb.GetStreamResponse(stream=_unheld(record))
 
     async def ListStreams(
         self, request: pb.ListStreamsRequest, context: _UnaryContext
@@ -83,9 +89,8 @@ class StreamServicer(StreamServiceServicer):
             records = {}
         if not records and not await self._routes.workers():
             raise EngineStoppedError("no worker is ready: the model may be being loaded")
-        nobody = EngineStoppedError("no worker holds the stream now")
         for stream_id, record in records.items():
-            found.setdefault(stream_id, _unheld(record, nobody))
+            found.setdefault(stream_id, _unheld(record))
         streams, next_page_token = page(
             [found[stream_id] for stream_id in sorted(found)],
             lambda stream: stream.stream_id,
@@ -151,13 +156,15 @@ class StreamServicer(StreamServiceServicer):
                 call.cancel()
 
 
-def _unheld(record: StreamRecord, error: StreamVLMError) -> pb.Stream:
+def _unheld(record: StreamRecord) -> pb.Stream:
     """What can be told of a stream that no worker tells of."""
     return pb.Stream(
         stream_id=record.stream_id,
         source=str(SourceAddress.parse(record.source)),
         create_time=timestamp_to_proto(record.created_utc_seconds),
         feed=pb.FeedStatus(
-            state=pb.SOURCE_STATE_RECONNECTING, reason="WORKER_LOST", message=str(error)
+            state=pb.SOURCE_STATE_RECONNECTING,
+            reason="WORKER_LOST",
+            message="no worker holds the stream now, or one is taking it over",
         ),
     )

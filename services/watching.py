@@ -33,7 +33,7 @@ from streamvlm.wire.v1.worker_service_pb2_grpc import WorkerServiceServicer
 logger = logging.getLogger(__name__)
 
 MAX_EPOCHS = 10_000
-"""Streams held or let go of that a worker remembers the epochs of."""
+"""Streams that a worker remembers the epochs of after it let go of them."""
 
 _WatchContext = grpc.aio.ServicerContext[pb.WatchStreamRequest, pb.WatchStreamResponse]
 _UnaryContext = grpc.aio.ServicerContext[object, object]
@@ -53,7 +53,7 @@ class Watcher(Protocol):
     """What a worker does about the streams that it holds."""
 
     async def learn_rules(self) -> None:
-        """Return when the rules of now are watched for."""
+        """Return when the rules of now are watched for. Raises MetadataError."""
         ...
 
     async def take_over(self, stream_id: str) -> None:
@@ -61,7 +61,7 @@ class Watcher(Protocol):
         ...
 
     async def let_go(self, stream_id: str, *, is_removed: bool) -> None:
-        """Another worker has the stream now, or it is removed."""
+        """Another worker has the stream now, or it is removed. Raises MetadataError."""
         ...
 
 
@@ -94,9 +94,10 @@ class WatchingServicer(WorkerServiceServicer):
 
     def epoch(self, stream_id: str) -> int:
         """Since when this worker holds or held the stream, by which Redis knows whether another one
-        came after it; 0 where it never did.
+        came after it; 0 where it never did, or long ago.
         """
-        return self._epochs.get(stream_id, 0)
+        carried = self._carried.get(stream_id)
+        return carried.epoch if carried else self._epochs.get(stream_id, 0)
 
     async def WatchStream(
         self, requests: AsyncIterator[pb.WatchStreamRequest], context: _WatchContext
@@ -153,9 +154,12 @@ class WatchingServicer(WorkerServiceServicer):
 
     async def drop(self, stream_id: str, *, is_removed: bool) -> None:
         """Forget a stream, and let go of it where it was held."""
-        carried = self._carried.pop(stream_id, None)
-        if carried is None:
-            return
+        async with self._holding:
+            if (carried := self._carried.pop(stream_id, None)) is not None:
+                self._note_epoch(stream_id, carried.epoch)
+                await self._let_go(stream_id, carried, is_removed)
+
+    async def _let_go(self, stream_id: str, carried: _Carried, is_removed: bool) -> None:
         if carried.call is not None:
             carried.call.cancel()
         with contextlib.suppress(StreamNotFoundError):
@@ -199,14 +203,18 @@ class WatchingServicer(WorkerServiceServicer):
             return carried
 
     async def _begun(self, stream_id: str, wanted: pb.WatchStreamOpen, epoch: int) -> _Carried:
-        await self._watcher.take_over(stream_id)
         feed = CarriedFeed(self._host.config.capture.queue_clips)
-        self._host.engine.add_stream(
-            stream_id,
-            wanted.source,
-            feed,
-            created_utc_seconds=timestamp_from_proto(wanted.create_time),
-        )
+        try:
+            await self._watcher.take_over(stream_id)
+            self._host.engine.add_stream(
+                stream_id,
+                wanted.source,
+                feed,
+                created_utc_seconds=timestamp_from_proto(wanted.create_time),
+            )
+        except BaseException:
+            await asyncio.shield(self._watcher.let_go(stream_id, is_removed=False))
+            raise
         return _Carried(feed=feed, epoch=epoch)
 
     def _note_epoch(self, stream_id: str, epoch: int) -> None:

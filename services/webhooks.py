@@ -14,7 +14,7 @@ _Context = grpc.aio.ServicerContext[object, object]
 
 
 class WebhookServicer(WebhookServiceServicer):
-    """Reads what notifiers keep in Redis. Errors go to `FailureMapper`."""
+    """Speaks to notifiers through Redis. Errors go to `FailureMapper`."""
 
     def __init__(self, store: Store) -> None:
         self._store = store

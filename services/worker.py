@@ -7,7 +7,6 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
-from dataclasses import replace
 
 from prometheus_client.core import Metric
 
@@ -27,9 +26,9 @@ from services.threads import Threads
 from services.trial import TrialServicer
 from services.upkeep import background, repeat
 from services.watching import WatchingServicer
-from streamvlm.alerts import Alert, AlertState
+from streamvlm.alerts import Alert
 from streamvlm.config import Config
-from streamvlm.errors import CapacityError, MetadataError, RuleNotFoundError
+from streamvlm.errors import CapacityError, FencedError, MetadataError, RuleNotFoundError
 from streamvlm.wire.v1 import (
     query_service_pb2,
     rule_service_pb2,
@@ -199,24 +198,31 @@ class _Working:
         """
         await self.learn_rules()
         rules = self.host.engine.rules
-        known = {rule.rule_id for rule in rules.all()}
-        for alert in await self._log.open_alerts():
-            if alert.stream_id != stream_id:
-                continue
-            if alert.rule_id in known:
+        looking = {rule.rule_id for rule in rules.all() if rule.watches(stream_id)}
+        for alert in await self._open_alerts(stream_id):
+            if alert.rule_id in looking:
                 rules.resume(alert)
             else:
-                self._outbox.put(_expired(alert))
+                self._outbox.put(alert.expired())
         if outage := (await self._log.outages()).get(stream_id):
             self._cameras.resume(outage)
 
     async def let_go(self, stream_id: str, *, is_removed: bool) -> None:
-        """Nobody tells the end of an outage of a stream that is none any more; another worker tells
-        that of one which it has now. Raises MetadataError.
+        """What is open about a stream that is none any more ends; of another worker's stream that
+        goes on there. Raises MetadataError.
         """
         self._cameras.forget(stream_id)
-        if is_removed:
-            await self._log.forget_outage(stream_id)
+        self.host.engine.rules.forget(stream_id)
+        if not is_removed:
+            return
+        await self._outbox.drain(DRAIN_SECONDS)
+        for alert in await self._open_alerts(stream_id):
+            self._outbox.put(alert.expired())  # the engine says so too, but not before it looks
+        await self._outbox.drain(DRAIN_SECONDS)
+        await self._log.forget_outage(stream_id)
+
+    async def _open_alerts(self, stream_id: str) -> list[Alert]:
+        return [each for each in await self._log.open_alerts() if each.stream_id == stream_id]
 
     async def _watch_cameras(self) -> None:
         streams = self.host.engine.list_streams()
@@ -236,16 +242,14 @@ class _Working:
             if stream_id not in records:
                 await self.watching.drop(stream_id, is_removed=True)
         for alert in await self._log.open_alerts():
-            if alert.stream_id not in records and await self._is_nobodys(alert.stream_id):
-                epoch = await self._registry.epoch(alert.stream_id)
-                await self._log.publish(_expired(alert), epoch)
+            if alert.stream_id not in records:
+                epoch = await self._registry.epoch(alert.stream_id)  # who comes later has another
+                if await self._is_nobodys(alert.stream_id):
+                    with contextlib.suppress(FencedError):
+                        await self._log.publish(alert.expired(), epoch)
         for stream_id in await self._log.outages():
             if stream_id not in records and await self._is_nobodys(stream_id):
                 await self._log.forget_outage(stream_id)
 
     async def _is_nobodys(self, stream_id: str) -> bool:
         return await self._registry.owner(stream_id) is None
-
-
-def _expired(alert: Alert) -> Alert:
-    return replace(alert, state=AlertState.EXPIRED, revision=alert.revision + 1)

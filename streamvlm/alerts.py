@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, time, tzinfo
 from enum import StrEnum
 
@@ -154,6 +154,10 @@ class Alert:
     def is_over(self) -> bool:
         """Whether this is its last revision."""
         return self.state in (AlertState.RESOLVED, AlertState.EXPIRED)
+
+    def expired(self) -> Alert:
+        """Its last revision, where nobody looks any more."""
+        return replace(self, state=AlertState.EXPIRED, revision=self.revision + 1, thumbnail=b"")
 
 
 class CameraState(StrEnum):

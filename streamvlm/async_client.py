@@ -261,5 +261,6 @@ class AsyncClient:
                         yield ack_from_proto(response.ack)
             finally:
                 call.cancel()
+                await sending.close()
         if sending.failure is not None:
             raise sending.failure

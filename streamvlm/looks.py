@@ -82,6 +82,12 @@ class LookTable:
         self.num_looks = 0
         """Since the start."""
 
+    def forget(self, stream_id: str) -> None:
+        """The stream is another process's: what was to go on about it does so there."""
+        with self._lock:
+            for known in [key for key in self._open if key[1] == stream_id]:
+                del self._open[known]
+
     def resume(self, alert: Alert) -> None:
         """An alert that another process told and that has not ended: it goes on as soon as its rule
         looks at its stream.
@@ -120,6 +126,9 @@ class LookTable:
             if armed is None:
                 raise RuleNotFoundError(f"no rule {rule_id!r}")
             self._disarmed.append(armed)
+            waiting = [self._open.pop(key) for key in list(self._open) if key[0] == rule_id]
+        for alert in waiting:
+            self._tell(alert.expired())
 
     def try_once(self, stream_id: str, text: str) -> Future[tuple[float, StreamTime]]:
         """One look without a rule: its margin in nats, and how far the stream was seen. Gives what

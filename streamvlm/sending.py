@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable, Iterator
 
 from streamvlm.errors import FrameError
 from streamvlm.wire.frames import PushedFrame, frame_to_proto
@@ -66,11 +66,23 @@ class AsyncSending:
         """What the producer of the frames raised."""
         self._opening, self._frames = _opening(stream_id), aiter(frames)
         self._room = asyncio.Semaphore(0)
+        self._taking: asyncio.Future[PushedFrame | None] | None = None
+        self._is_closed = False
 
     def allow(self, num_frames: int) -> None:
         """The service has room for this many more."""
         for _ in range(num_frames):
             self._room.release()
+
+    async def close(self) -> None:
+        """The call is over: nothing more is sent, and the producer is ended."""
+        self._is_closed = True
+        self._room.release()
+        if self._taking is not None:
+            self._taking.cancel()
+            await asyncio.wait([self._taking])
+        if isinstance(self._frames, AsyncGenerator):
+            await self._frames.aclose()
 
     async def requests(self) -> AsyncIterator[pb.PushFramesRequest]:
         """The messages of the call, each when there is room for it."""
@@ -79,9 +91,16 @@ class AsyncSending:
             yield request
 
     async def _next(self) -> pb.PushFramesRequest | None:
+        if self._is_closed:
+            return None
         try:
-            frame = await anext(self._frames, None)
+            self._taking = asyncio.ensure_future(anext(self._frames, None))
+            frame = await self._taking
             return _request(frame) if frame is not None else None
+        except asyncio.CancelledError:
+            if self._is_closed:
+                return None
+            raise
         except Exception as error:
             # In a task of gRPC, which would tell the caller nothing but "exception iterating".
             self.failure = error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
@@ -99,12 +100,34 @@ async def test_what_a_producer_raises_reaches_who_pushes(client: AsyncClient) ->
 
 async def test_who_stops_reading_stops_the_frames(client: AsyncClient) -> None:
     await client.create_stream("pushed", "push:")
-    pushing = client.push_frames("pushed", live(10_000))
+    ended = list[str]()
+    pushing = client.push_frames("pushed", noting(live(10_000), ended))
     async for _ in pushing:
         break
     await pushing.aclose()
+    assert ended == ["the frames"]
     again = [ack async for ack in client.push_frames("pushed", live(2, first=10_000))]
     assert [ack.error for ack in again] == [None] * 2
+
+
+async def test_a_call_that_the_service_ends_leaves_nothing_behind(client: AsyncClient) -> None:
+    before, ended = asyncio.all_tasks(), list[str]()
+    for _ in range(3):
+        with pytest.raises(StreamNotFoundError):
+            async for _ in client.push_frames("nowhere", noting(live(5), ended)):
+                pass
+    await asyncio.sleep(0.1)
+    assert not {task for task in asyncio.all_tasks() - before if "consume" in repr(task)}
+
+
+async def noting(
+    producer: AsyncIterator[PushedFrame], ended: list[str]
+) -> AsyncIterator[PushedFrame]:
+    try:
+        async for frame in producer:
+            yield frame
+    finally:
+        ended.append("the frames")
 
 
 async def live(number: int, first: int = 0) -> AsyncIterator[PushedFrame]:

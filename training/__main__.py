@@ -55,9 +55,10 @@ def begin(
     folder: Folder = Path("build/mini"),
     checkpoint: Annotated[Path, typer.Option()] = Path("streamvlm/vlm/mini"),
     size: Size = "cpu",
+    see_again: Annotated[int, typer.Option(help="Steps for the tower before that.")] = 0,
 ) -> None:
     """Begin a run with what the checkpoint in the package knows; then `run` goes on with it."""
-    begin_from(checkpoint, folder, SETTINGS[size])
+    begin_from(checkpoint, folder, SETTINGS[size], see_again=see_again)
 
 
 @app.command()

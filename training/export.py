@@ -55,9 +55,10 @@ def _mean(saves: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
     }
 
 
-def begin_from(checkpoint: Path, folder: Path, settings: Settings) -> None:
-    """Begin a run in an empty folder with what a checkpoint knows: the tower is done, the language
-    model learns on, from the first of its longer contexts. Raises FileExistsError.
+def begin_from(checkpoint: Path, folder: Path, settings: Settings, *, see_again: int = 0) -> None:
+    """Begin a run in an empty folder with what a checkpoint knows: the tower has the last
+    `see_again` of its steps once more, then the language model learns on, from the first of its
+    longer contexts. Raises FileExistsError.
     """
     folder.mkdir(parents=True)
     model = Qwen3VLForConditionalGeneration.from_pretrained(checkpoint)
@@ -68,5 +69,5 @@ def begin_from(checkpoint: Path, folder: Path, settings: Settings) -> None:
         for key, value in part.state_dict().items()
     }
     save_file(weights, folder / "weights.safetensors")
-    steps = {"see": settings.see_steps, "answer": settings.short_steps}
+    steps = {"see": settings.see_steps - see_again, "answer": settings.short_steps}
     (folder / "progress.json").write_text(json.dumps(steps))

@@ -61,18 +61,9 @@ class Leg:
 
         Raises FileNotFoundError where there was one and its weights are gone.
         """
-        exact, rounded = self._folder / "exact.pt", self._folder / "weights.safetensors"
-        if exact.exists():
-            state = torch.load(exact, map_location="cpu")
-            weights, known = state["weights"], state["optimisers"].get(stage)
-            if known:
-                optimiser.load_state_dict(known)
-        elif rounded.exists():
-            weights = load_file(rounded)
-        elif any(self.steps.values()):
-            raise FileNotFoundError(f"{self._folder} has done steps, but has no {rounded.name}")
-        else:
-            return set()
+        weights, optimisers = self._left()
+        if known := optimisers.get(stage):
+            optimiser.load_state_dict(known)
         found = {name: own for name in parts if (own := of_part(weights, name))}
         for name, own in found.items():
             parts[name].load_state_dict(own)
@@ -80,17 +71,28 @@ class Leg:
 
     def save(self, stage: str, parts: dict[str, nn.Module], optimiser: Optimiser) -> None:
         """Leave everything for the next leg; parts that are not given stay as they were saved."""
-        exact = self._folder / "exact.pt"
-        weights = dict(torch.load(exact, map_location="cpu")["weights"]) if exact.exists() else {}
+        weights = dict(self._left()[0])
         for name, part in parts.items():
             weights |= {f"{name}.{key}": value for key, value in part.state_dict().items()}
         state = {"weights": weights, "optimisers": {stage: optimiser.state_dict()}}
         halves = {key: value.half().contiguous().clone() for key, value in weights.items()}
         progress = json.dumps(self.steps)
-        _replace(exact, lambda path: torch.save(state, path))
+        _replace(self._folder / "exact.pt", lambda path: torch.save(state, path))
         _replace(self._folder / "weights.safetensors", lambda path: save_file(halves, path))
         _replace(self._folder / "progress.json", lambda path: path.write_text(progress))
         self._saved_at = time.monotonic()
+
+    def _left(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Weights and optimisers that an earlier leg left; empty where there was none."""
+        exact, rounded = self._folder / "exact.pt", self._folder / "weights.safetensors"
+        if exact.exists():
+            state = torch.load(exact, map_location="cpu")
+            return state["weights"], state["optimisers"]
+        if rounded.exists():
+            return load_file(rounded), {}
+        if (self._folder / "progress.json").exists():
+            raise FileNotFoundError(f"{self._folder} has done steps, but has no {rounded.name}")
+        return {}, {}
 
     def begin(self, stage: str) -> None:
         """The steps of a stage begin now."""

@@ -1,4 +1,4 @@
-"""What trains the language model: Muon for its matrices, AdamW for all else.
+"""What trains both parts: Muon for the matrices of their layers, AdamW for all else.
 
 Muon orthogonalises each step, so that directions seldom seen are learnt as fast as common ones:
 "Muon is Scalable for LLM Training", arXiv 2502.16982, whose scaling lets both share one rate.

@@ -114,7 +114,8 @@ def see(leg: Leg, model: Any) -> None:
         task = bar.add_task("see", total=settings.see_steps, loss=0.0)
         while leg.steps["see"] < settings.see_steps and not leg.is_over:
             step = leg.steps["see"]
-            loss, accuracies = _loss(visual, heads, next(data), grid)
+            batch = next(data)
+            loss, accuracies = heads.loss(*_seen(visual, batch[0], grid), batch[1])
             optimiser.zero_grad()
             loss.backward()
             nn.utils.clip_grad_norm_(optimiser.parameters, 1.0)
@@ -132,27 +133,23 @@ def see(leg: Leg, model: Any) -> None:
 def _learn_to_read(
     visual: Any, heads: CellHeads, data: Iterator[tuple[Tensor, Tensor]], grid: Tensor
 ) -> None:
+    """Train the readers of a tower that stays as it is."""
     optimiser = torch.optim.AdamW(heads.parameters(), weight_decay=0.0)
     for step in range(_READING_STEPS):
         for group in optimiser.param_groups:
             group["lr"] = _READING_RATE * min(1.0, 2 - 2 * step / _READING_STEPS)
+        patches, labels = next(data)
         with torch.no_grad():
-            output = _seen(visual, batch := next(data), grid)
-        loss, _ = heads.loss(*output, batch[1])
+            seen = _seen(visual, patches, grid)
+        loss, _ = heads.loss(*seen, labels)
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
 
 
-def _loss(
-    visual: Any, heads: CellHeads, batch: tuple[Tensor, Tensor], grid: Tensor
-) -> tuple[Tensor, dict[str, float]]:
-    return heads.loss(*_seen(visual, batch, grid), batch[1])
-
-
-def _seen(visual: Any, batch: tuple[Tensor, Tensor], grid: Tensor) -> tuple[Tensor, Tensor]:
-    """Features and deepstack features [B*64, D] of a batch."""
+def _seen(visual: Any, patches: Tensor, grid: Tensor) -> tuple[Tensor, Tensor]:
+    """Features and deepstack features [B*64, D] of the patches of B clips."""
     device = grid.device.type
     with torch.autocast(device, torch.bfloat16, enabled=is_bfloat16_fast(device)):
-        output = visual(batch[0], grid_thw=grid)
+        output = visual(patches, grid_thw=grid)
     return output.pooler_output.float(), output.deepstack_features[0].float()

@@ -39,7 +39,7 @@ class Settings:
 
 CPU = Settings(
     device="cpu",
-    see_steps=2900,
+    see_steps=5200,
     see_clips=16,
     see_rate=1e-3,
     answer_steps=4000,

@@ -8,9 +8,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import replace
 
+import pytest
 import pytest_asyncio
 
 from services import keys
+from services.carried import CarriedFeed
 from services.event_log import EventLog
 from services.gateway import routing
 from services.host import EngineHost
@@ -21,6 +23,7 @@ from services.worker import working
 from streamvlm.alerts import Alert, AlertState, CameraState
 from streamvlm.async_client import AsyncClient
 from streamvlm.engine import StreamEngine
+from streamvlm.errors import CapacityError
 from tests.services.serving import WAIT_SECONDS, small_config
 from tests.services.test_embedded import ALWAYS
 from tests.services.test_event_log import alert, outage
@@ -131,6 +134,50 @@ async def test_an_alert_ends_with_its_stream(services: Services) -> None:
     assert {each.alert_id for each in await services.events()} == {fired.alert_id}
 
 
+async def test_a_stream_that_is_removed_and_added_again_begins_anew(services: Services) -> None:
+    await fire(services)
+    async with services.client() as client:
+        await client.delete_stream("door")
+        await client.create_stream("door", SOURCE)
+        await until(lambda: has_fired_again(services))
+        assert [each.state for each in await services.events()] == [
+            AlertState.FIRING,
+            AlertState.EXPIRED,
+            AlertState.FIRING,
+        ]
+
+
+async def has_fired_again(services: Services) -> bool:
+    return len({each.alert_id for each in await services.events()}) == 2
+
+
+async def test_an_alert_ends_where_its_rule_is_about_other_streams_by_then(
+    services: Services,
+) -> None:
+    await fire(services)
+    await services.end_worker("first")
+    async with services.client() as client:
+        await client.update_rule(replace(ALWAYS, stream_ids=frozenset({"other"})))
+    await services.begin_worker("second")
+    await until(lambda: has_ended(services))
+
+
+async def test_a_worker_without_room_keeps_nothing_of_a_stream(services: Services) -> None:
+    await fire(services)
+    host = services.hosts["first"]
+    open_alert = (await services.log.open_alerts())[0]
+    for index in range(host.config.engine.max_streams - 1):
+        feed = CarriedFeed(1)
+        host.engine.add_stream(f"s{index}", "push:", feed, created_utc_seconds=0.0)
+    epoch = await services.registry.claim("other", "ghost", "127.0.0.1:1")
+    await services.log.publish(replace(open_alert, alert_id="b", stream_id="other"), epoch)
+    await services.registry.release("other", epoch)
+    async with services.client() as client:
+        with pytest.raises(CapacityError):
+            await client.create_stream("other", SOURCE)
+    assert host.engine.rules._open == {}
+
+
 async def test_an_alert_ends_where_its_rule_went_while_nobody_held_the_stream(
     services: Services,
 ) -> None:
@@ -160,11 +207,10 @@ async def is_empty(found: Awaitable[dict[str, object]]) -> bool:
 async def test_who_lost_a_stream_leaves_its_outage_alone(services: Services, store: Store) -> None:
     async with services.client() as client:
         await client.create_stream("door", SOURCE)
-    await store.redis.delete(keys.owner("door"))
+    engine = services.hosts["first"].engine
+    await store.redis.hset(keys.owner("door"), "worker", "ghost")
     epoch = await services.registry.claim("door", "ghost", "127.0.0.1:1")
     await services.log.publish(outage(CameraState.LOST), epoch)
-    engine = services.hosts["first"].engine
-    assert engine.list_streams(), "it does not know yet that it has lost it"
     await until(lambda: found_out(engine))
     await asyncio.sleep(0.5)
     assert await services.log.outages() == {"door": outage(CameraState.LOST)}

@@ -137,11 +137,54 @@ async def test_the_dead_are_tried_again_under_their_ids(store: Store) -> None:
             await until_dead(letters, 3)
             assert await letters.replay() == 3
             await until_replayed(store)  # and dead again, once each
-            assert len(receiver.requests) == 3 * 4 * 2
+            assert len(receiver.requests) == 3 * 4 + 3
             outcome[0] = "ok"
             assert await letters.replay() == 3
             await until_replayed(store)
         assert [each.identity for each in receiver.accepted] == ["a.0", "a.1", "a.2"]
+
+
+@pytest.mark.usefixtures("_soon")
+async def test_a_replay_gives_up_and_holds_up_nothing(store: Store) -> None:
+    letters = Letters(store, "hook")
+    with Receiver(SECRET, lambda: "500") as receiver:
+        async with told(store, receiver.url) as log:
+            for number in range(2 * notifier.MAX_REPLAY_FAILURES):
+                await log.publish(alert(number), epoch=0)
+            await until_dead(letters, 2 * notifier.MAX_REPLAY_FAILURES)
+            before = len(receiver.requests)
+            await letters.replay()
+            await log.publish(alert(0, alert_id="b", rule_id="live"), epoch=0)
+            await until_replayed(store)
+            await until_dead(letters, 2 * notifier.MAX_REPLAY_FAILURES + 1)
+            again = [each.identity for each in receiver.requests[before:]]
+    assert again.count("b.0") == 4
+    assert len(again) == 4 + notifier.MAX_REPLAY_FAILURES
+
+
+@pytest.mark.usefixtures("_soon")
+async def test_a_dead_letter_that_cannot_be_read_goes(store: Store) -> None:
+    letters, dead = Letters(store, "hook"), keys.route("hook", "dead")
+    await store.redis.xadd(dead, {"event": b"\xff", "problem": "old"})
+    await store.redis.xadd(dead, {"problem": "older"})
+    await letters.replay()
+    with Receiver(SECRET) as receiver:
+        async with told(store, receiver.url):
+            await until_replayed(store)
+            await until_dead(letters, 0)
+        assert receiver.requests == []
+
+
+async def test_who_was_gone_and_is_wanted_back_at_once_is_told(store: Store) -> None:
+    letters = Letters(store, "hook")
+    with Receiver(SECRET, Answers("410", "ok")) as receiver:
+        async with told(store, receiver.url) as log:
+            await log.publish(alert(0), epoch=0)
+            async with asyncio.timeout(20):
+                while not await letters.is_disabled():  # noqa: ASYNC110
+                    await asyncio.sleep(0.001)
+            await letters.replay()
+            await until(lambda: receiver.accepted)
 
 
 @pytest.mark.usefixtures("_soon")
@@ -177,8 +220,9 @@ async def test_callers_are_told_how_deliveries_go(store: Store) -> None:
             await log.publish(alert(0), epoch=0)
             await until_dead(Letters(store, "hook"), 1)
             await log.publish(alert(1), epoch=0)
-            await until(lambda: len(receiver.requests) == 5)
-            await asyncio.sleep(0.1)
+            async with asyncio.timeout(20):
+                while not await Letters(store, "hook").is_disabled():  # noqa: ASYNC110
+                    await asyncio.sleep(0.01)
             (served,) = await listed(service)
     (left,) = await listed(service)
     assert (served.is_served, left.is_served) == (True, False)

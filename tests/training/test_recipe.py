@@ -10,6 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+import training.see
 from streamvlm.vlm import load
 from training.answer import answer
 from training.architecture import build
@@ -66,6 +67,26 @@ def test_legs_go_on_where_the_last_one_ended_and_export_what_loads(tmp_path: Pat
     assert leg.steps == {"see": SMALL.see_steps, "answer": SMALL.short_steps}
     leg.restore("answer", {"text": third.model.language_model}, torch.optim.SGD([trained]))
     assert torch.equal(third.model.language_model.embed_tokens.weight, trained.half().float())
+
+
+def test_a_tower_that_sees_again_leaves_the_language_model_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training.see, "_READING_STEPS", 2)
+    begin_from(Path("streamvlm/vlm/mini"), tmp_path / "run", SMALL, see_again=2)
+    before = load_file(tmp_path / "run" / "weights.safetensors")
+    leg = Leg(tmp_path / "run", replace(SMALL, see_steps=1), minutes=5)
+    assert leg.steps == {"see": 0, "answer": SMALL.short_steps}
+    see(leg, build(tokenizer()))
+    read = load_file(tmp_path / "run" / "weights.safetensors")
+    see(Leg(tmp_path / "run", SMALL, minutes=5), build(tokenizer()))
+    after = load_file(tmp_path / "run" / "weights.safetensors")
+    for name, value in after.items():
+        if name.startswith("text"):
+            assert torch.equal(value, before[name]), name
+        elif name.startswith("cell_heads"):
+            assert torch.equal(value, read[name]), name
+    assert any(not torch.equal(after[name], before[name]) for name in before)
 
 
 def test_a_leg_ends_in_time(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ that fires whenever "yes" becomes likelier than "no"; an answer each second that
 from __future__ import annotations
 
 import argparse
+import json
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -19,6 +20,8 @@ from dataclasses import asdict, replace
 from functools import cache, reduce
 from multiprocessing import get_context
 from operator import add
+from pathlib import Path
+from typing import Any
 
 import torch
 from machine import describe, write
@@ -95,8 +98,8 @@ def model(checkpoint: str, device: str) -> VLM:
 
 def watch(
     checkpoint: str, device: str, script: Script, kind: Kind, events: list[Event]
-) -> dict[str, Score]:
-    """The score of each way on one stream."""
+) -> tuple[dict[str, Score], dict[str, Any]]:
+    """The score of each way on one stream, and every look's margin beside its events."""
     vlm, config = model(checkpoint, device), Config()
     pipeline, encoder = Beginning(vlm, config).pipeline(), Encoder(tower=vlm, max_batch_clips=1)
     rule = AlertRule(rule_id="rule", text=f"Is there a {kind}?", cooldown_seconds=0.0)
@@ -112,7 +115,7 @@ def watch(
         created_utc_seconds=0.0,
     )
     polled, written = _Edges(), _Edges()
-    seconds = 0
+    seconds, margins = 0, list[float]()
     for clip in SyntheticVideo(script=script).clips(config.capture.fps, config.encode.max_pixels):
         if pipeline.admit(clip):
             for tokens in encoder.encode([clip]):
@@ -124,12 +127,17 @@ def watch(
             pass
         seconds += 1
         now = clip.interval.end.pts_seconds
-        polled.add(now, pipeline.look(rule.text) > 0)
+        margins.append(round(pipeline.look(rule.text), 2))
+        polled.add(now, margins[-1] > 0)
         written.add(now, "yes" in _answer(pipeline, rule.text).lower())
     ours = [each.observed.pts_seconds for each in fired if each.state is AlertState.FIRING]
     alarms = zip(WAYS, (ours, polled.at, written.at), strict=True)
     counts = dict(zip(WAYS, (table.num_looks, seconds, seconds), strict=True))
-    return {way: score(events, at, seconds=float(seconds), looks=counts[way]) for way, at in alarms}
+    scores = {
+        way: score(events, at, seconds=float(seconds), looks=counts[way]) for way, at in alarms
+    }
+    trace = {"kind": str(kind), "events": [asdict(each) for each in events], "margins": margins}
+    return scores, {**trace, "alarms": ours}
 
 
 class _Edges:
@@ -165,6 +173,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=20.0)
     parser.add_argument("--quiet-hours", type=int, default=2)
     parser.add_argument("--processes", type=int, default=1)
+    parser.add_argument("--trace", type=Path, help="a JSON file for the margins of all looks")
     options = parser.parse_args()
     began = time.monotonic()
     work = [
@@ -175,7 +184,10 @@ def main() -> None:
         watching = [pool.submit(watch, options.checkpoint, options.device, *each) for each in work]
         for _ in track(as_completed(watching), "watching", len(work), console=console):
             pass
-        found = [each.result() for each in watching]
+        results = [each.result() for each in watching]
+    found = [scores for scores, _ in results]
+    if options.trace:
+        options.trace.write_text(json.dumps([trace for _, trace in results]))
     totals = {way: reduce(add, (scores[way] for scores in found)) for way in WAYS}
     console.print(table_of(totals))
     result = {

@@ -59,7 +59,7 @@ class RememberConfig(Section):
     """Keys, values and ledgers of one stream never exceed this; the oldest blocks go first."""
     segment_clips: Positive = 4
     """Clips that close a segment and become one block."""
-    local_blocks: Annotated[int, Field(ge=0)] = 4
+    local_blocks: Annotated[int, Field(ge=0)] = 16
     """Newest blocks that a new segment attends to while it is prefilled, besides the sinks."""
     position_policy: Literal["keep", "clamp", "compact"] = "keep"
     """Rotary positions of remembered blocks: as they were; with gaps capped; or without gaps."""
@@ -72,7 +72,7 @@ class RespondConfig(Section):
 
     fresh_clips: Annotated[int, Field(ge=0)] = 4
     """Newest clips that keep all their tokens and are in every context."""
-    recall_blocks: Annotated[int, Field(ge=0)] = 8
+    recall_blocks: Annotated[int, Field(ge=0)] = 16
     """Blocks of memory that a question brings back."""
     max_new_tokens: Positive = 256
     """Longest answer that a question may ask for."""

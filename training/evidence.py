@@ -17,6 +17,8 @@ HOPS = 2
 """To say what came after something, one has to find that first."""
 _FROM_ANOTHER = ("before", "after", "left_before")
 _TO_ITS_END = ("how_long",)
+_READ_WHILE_THERE = ("number_was",)
+"""Asked about the last look, where the thing is leaving."""
 
 
 def evidence(
@@ -43,6 +45,8 @@ def evidence(
             if sight.thing.kind != kind or not until_then.any():
                 continue
             found[number] = until_then & (starts == starts[until_then].max())
+            if question.family in _READ_WHILE_THERE:
+                found[number] = _readable(until_then, starts, sight.visit, looks)
             if question.family in _TO_ITS_END:
                 found[number, 1] = own & (starts == starts[own].max())
         if question.family in _FROM_ANOTHER and found[number].any():
@@ -51,6 +55,23 @@ def evidence(
             if own.any():
                 found[number, 0] = own & (starts == starts[own].min())
     return found
+
+
+def _readable(own: Tensor, starts: Tensor, visit: int, looks: Sequence[Look]) -> Tensor:
+    """bool [V]: of these tokens of a visit those of the newest clip that shows all of its number,
+    at rest if there is such a clip; of the newest where there is none.
+    """
+    sights = [(look.seconds, s) for look in looks for s in look.sights if s.visit == visit]
+    whole = [seconds for seconds, sight in sights if sight.is_plate_whole]
+    at_rest = [
+        seconds for seconds, sight in sights if sight.is_plate_whole and sight.moving == "still"
+    ]
+    for wanted in (at_rest, whole):
+        shown = own & torch.isin(starts, torch.tensor(wanted, dtype=starts.dtype))
+        if shown.any():
+            own = shown
+            break
+    return own & (starts == starts[own].max())
 
 
 def _start(scene: EncodedScene, clip: int) -> float:

@@ -29,8 +29,8 @@ ORDINALS, COMINGS = 16, 6
 """Classes of two dense labels: which arrival of the context a thing is, which of its kind."""
 NOBODY = 0
 """Class of what came before the first arrival; those of colours and shapes follow."""
-TIME_DIGITS = 4
-"""Digits of a clip's time that a dense label each tells, from whole seconds up."""
+TIME_DIGITS, STAY_DIGITS = 4, 2
+"""Digits that a dense label each tells, from whole seconds up: of a time, of a stay's length."""
 
 _TURN_START = "<|im_start|>user\n"
 _TURN_END = "<|im_end|>\n<|im_start|>assistant\n"
@@ -59,9 +59,10 @@ class Context:
     deepstack: Tensor
     """float16 [Z, V, D]."""
     dense: Tensor
-    """int64 [V, 5 + 2 * TIME_DIGITS]: which arrival it is, whether it arrived in this clip, which
-    of its kind, the digits of the clip's time and of its arrival's, and of what arrives the colour
-    and shape of what had arrived before; NO_LABEL where there is none.
+    """int64 [V, 5 + 2 * TIME_DIGITS + STAY_DIGITS]: which arrival it is, whether it arrived in this
+    clip, which of its kind, the digits of the clip's time and of its arrival's, of what arrives the
+    colour and shape of what had arrived before, and the digits of how long it has been there;
+    NO_LABEL where there is none.
     """
     visits: Tensor
     """int64 [V]: which thing it shows, or -1."""
@@ -135,6 +136,10 @@ def write(
     told = {clip: base + scene.looks[scene.encoded[clip]].seconds for clip, _ in shown}
     times = [told[clip] for clip, rows in shown for _ in rows]
     arrived = [told[firsts[visit]] if visit >= 0 else None for visit in visits]
+    stayed = [
+        None if began is None else now - began + 1
+        for now, began in zip(times, arrived, strict=True)
+    ]
     arrivals = _arrival_labels(scene, shown, firsts, looks)
     earlier, kinds_before = _earlier(scene, shown, firsts, looks)
     return Context(
@@ -145,7 +150,16 @@ def write(
         is_visual=ids == _VISUAL,
         features=torch.cat([scene.features[clip][rows] for clip, rows in shown]),
         deepstack=torch.cat([scene.deepstack[:, clip][:, rows] for clip, rows in shown], dim=1),
-        dense=torch.cat([arrivals, _digits(times), _digits(arrived), kinds_before], dim=1),
+        dense=torch.cat(
+            [
+                arrivals,
+                _digits(times, TIME_DIGITS),
+                _digits(arrived, TIME_DIGITS),
+                kinds_before,
+                _digits(stayed, STAY_DIGITS),
+            ],
+            dim=1,
+        ),
         visits=torch.tensor(visits),
         earlier=earlier,
         questions=tuple(questions),
@@ -184,13 +198,13 @@ def _later(question: TruthQuestion, base: float) -> tuple[str, str]:
     return question.text, question.answer
 
 
-def _digits(times: Sequence[float | None]) -> Tensor:
-    """int64 [V, TIME_DIGITS]."""
+def _digits(times: Sequence[float | None], count: int) -> Tensor:
+    """int64 [V, count]."""
     rows = []
     for seconds in times:
         whole = "" if seconds is None else str(int(round(seconds, 1)))[::-1]
-        digits = [int(each) for each in whole[:TIME_DIGITS]]
-        rows.append(digits + [NO_LABEL] * (TIME_DIGITS - len(digits)))
+        digits = [int(each) for each in whole[:count]]
+        rows.append(digits + [NO_LABEL] * (count - len(digits)))
     return torch.tensor(rows)
 
 

@@ -23,7 +23,7 @@ from training.contexts import Range, draw
 from training.scenes import EncodedScene, encode_scene
 from training.shared_attention import shared_attention
 from training.tokenizer import tokenizer
-from training.writing import NO_LABEL, TIME_DIGITS, Context
+from training.writing import NO_LABEL, STAY_DIGITS, TIME_DIGITS, Context
 
 FULL = Range(is_full=True, questions=6, max_clips=5)
 
@@ -153,10 +153,11 @@ def test_a_visual_token_is_told_when_its_clip_was_and_when_its_thing_arrived() -
         zip(written.dense, written.visits.tolist(), strict=True)
     ):
         seconds = told[token // CELLS**2]
-        _, own, its_arrival, _ = label.split([3, TIME_DIGITS, TIME_DIGITS, 2])
+        _, own, its_arrival, _, stay = label.split([3, TIME_DIGITS, TIME_DIGITS, 2, STAY_DIGITS])
         assert _number(own) == int(seconds)
         if visit >= 0:
             assert _number(its_arrival) == int(arrived.setdefault(visit, seconds))
+            assert _number(stay) == round(seconds - arrived[visit]) + 1
         else:
             assert (its_arrival == NO_LABEL).all()
     assert arrived

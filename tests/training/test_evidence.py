@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -15,7 +17,7 @@ from training.batch import Batch
 from training.evidence import HOPS, evidence
 from training.pointing import LAYERS, arrival_pointing_loss, pointing_loss
 from training.scenes import EncodedScene
-from training.writing import NO_LABEL, NOBODY, write
+from training.writing import NO_LABEL, NOBODY, TIME_DIGITS, write
 
 RED, BLUE = Kind("red", "circle"), Kind("blue", "square")
 SHOWN = [(clip, torch.arange(CELLS**2)) for clip in range(6)]
@@ -81,6 +83,28 @@ def test_how_long_something_stayed_is_found_at_both_ends() -> None:
     assert where(question) == [[(1, 27)], [(4, 27)]]
 
 
+def test_a_number_is_found_where_all_of_it_shows_and_rests() -> None:
+    question = asked("number_was", "What number was on the red circle?", "12", 4)
+    assert where(question) == [[(4, 27)]] * HOPS
+    for moving, clip in (("still", 2), ("left", 1)):
+        seen = [
+            replace(
+                look,
+                sights=tuple(
+                    replace(
+                        sight,
+                        is_plate_whole=number < 3,
+                        moving=moving if number == 2 else sight.moving,
+                    )
+                    for sight in look.sights
+                ),
+            )
+            for number, look in enumerate(scene().looks)
+        ]
+        found = evidence(scene(), SHOWN, seen, [question])[0, 0].nonzero()
+        assert [divmod(int(each), CELLS**2) for each in found] == [(clip, 27)]
+
+
 def test_what_is_not_there_is_nowhere() -> None:
     assert where(asked("is_there", "Is there a red circle?", "no", 5)) == [[], []]
     assert where(asked("count", "How many things are there?", "1", 5)) == [[], []]
@@ -134,7 +158,7 @@ def test_what_arrives_is_told_what_had_arrived_before() -> None:
     arrives = told.is_arrival[0]
     of_red, of_blue = (arrives & (told.visits[0] == visit) for visit in (0, 1))
     assert (told.earlier[0][of_blue] == 0).all() and (told.earlier[0][~of_blue] == -1).all()
-    before = told.dense[:, -2:]
+    before = told.dense[:, 3 + 2 * TIME_DIGITS :][:, :2]
     is_shared = told.is_visual[0, : told.num_shared]
     assert (before[of_red[is_shared]] == NOBODY).all()
     red_circle = torch.tensor([1 + list(COLORS).index("red"), 1 + SHAPES.index("circle")])

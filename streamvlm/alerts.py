@@ -71,9 +71,9 @@ class AlertRule:
     """A question that can be answered with yes or no."""
     stream_ids: frozenset[str] = frozenset()
     """Streams that it is asked about; empty for all."""
-    enter_threshold: float = 3.0
+    enter_threshold: float = 2.0
     """A look from this score on speaks for the condition."""
-    leave_threshold: float = 1.0
+    leave_threshold: float = 0.0
     """A look below this score speaks against it; below `enter_threshold`."""
     needed_looks: int = 2
     """Of the newest `considered_looks`, how many must agree to begin or to end it."""

@@ -9,11 +9,11 @@ from collections import deque
 
 WARM_UP_LOOKS = 16
 _MOST_LOOKS = 512
-_QUANTILE = 0.95
+_QUANTILE = 0.9
 """Few looks at something that was too weak to fire do not move it."""
-_LOWEST = -1.0
+_LOWEST = -2.0
 """Where "no" is sure all day the bar is lower by this much, in nats, and never by more: at the
-default threshold "yes" must be e^2 times likelier than "no"."""
+default threshold that is where "yes" becomes the likelier answer."""
 
 
 class Background:
@@ -28,7 +28,7 @@ class Background:
 
     @property
     def usual_margin(self) -> float:
-        """What 19 of 20 stay below; 0 until `WARM_UP_LOOKS` are known."""
+        """What nine of ten stay below; 0 until `WARM_UP_LOOKS` are known."""
         if len(self._margins) < WARM_UP_LOOKS:
             return 0.0
         return sorted(self._margins)[int(_QUANTILE * (len(self._margins) - 1))]

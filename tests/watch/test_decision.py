@@ -28,8 +28,8 @@ def test_two_of_three_looks_begin_it_and_two_of_three_end_it() -> None:
 
 
 def test_between_the_thresholds_nothing_changes() -> None:
-    assert held([2.9, 2.9, 2.9]) == [NO] * 3
-    assert held([3.0, 3.0, 1.1, 1.1, 1.1]) == [NO, YES, YES, YES, YES]
+    assert held([1.9, 1.9, 1.9]) == [NO] * 3
+    assert held([2.0, 2.0, 0.1, 0.1, 0.1]) == [NO, YES, YES, YES, YES]
 
 
 def test_what_spoke_against_it_before_does_not_end_it() -> None:
@@ -68,7 +68,7 @@ def test_noise_between_the_thresholds_never_flaps(seed: int) -> None:
     import random
 
     noise = random.Random(seed)
-    found = held([5, 5] + [noise.uniform(1.0, 2.99) for _ in range(200)])
+    found = held([5, 5] + [noise.uniform(0.0, 1.99) for _ in range(200)])
     assert found[1:] == [YES] * 201
 
 

@@ -145,10 +145,9 @@ class StreamEngine:
         stream = self._streams.get(question.stream_id)
         # Bounded by the feed's own bound: a source that is faster than the engine cannot hold up
         # the question for ever.
-        most = self._config.capture.queue_clips // self._config.encode.max_batch_clips + 1
-        for _ in range(most):
-            if not self._watch([stream]):
-                break
+        left = self._config.capture.queue_clips
+        while left > 0 and (taken := self._watch(self._ready([stream]))):
+            left -= taken
         return stream.pipeline.ask(question, asked_at, stream.feed.status().blind)
 
     def step(self) -> bool:
@@ -162,11 +161,11 @@ class StreamEngine:
             return True
         self._answer_steps = 0
         streams = self._streams.all()
-        if self._has_looked and self._watch(streams):
+        if self._has_looked and self._watch(self._ready(streams)):
             self._has_looked = False
             return True
         self._has_looked = self.rules.advance(streams)
-        return self._has_looked or self._watch(streams) or len(self._questions) > 0
+        return self._has_looked or self._watch(streams) > 0 or len(self._questions) > 0
 
     def run(self) -> None:
         """Step until `stop`; on the thread that owns the model.
@@ -199,8 +198,12 @@ class StreamEngine:
         self.wake()
         self._streams.close()
 
-    def _watch(self, streams: Sequence[WatchedStream]) -> bool:
-        """Bring what waits in the feeds into memory, as one batch. False when nothing waits."""
+    def _ready(self, streams: Sequence[WatchedStream]) -> list[WatchedStream]:
+        """Those whose next clip need not wait for a look; only a file can wait."""
+        return [each for each in streams if not (each.can_wait and self.rules.is_due(each))]
+
+    def _watch(self, streams: Sequence[WatchedStream]) -> int:
+        """Bring what waits in the feeds into memory, as one batch. Gives how much it was."""
         batch = self._take_batch(streams)
         new = [item for stream, item in batch if isinstance(item, Clip) and _admit(stream, item)]
         encoded = dict(zip(map(id, new), self._encode(new), strict=True))
@@ -214,7 +217,7 @@ class StreamEngine:
             if is_lost:
                 item = Gap(interval=item.interval, reason=ENGINE_FAILED)
             _remember(stream, item, tokens)
-        return bool(batch)
+        return len(batch)
 
     def _encode(self, clips: list[Clip]) -> list[VisualTokens | None]:
         """Visual tokens of each clip; None where it cannot be encoded, not even by itself."""
@@ -235,6 +238,7 @@ class StreamEngine:
         """What waits, a piece from each stream in turn, up to one encoder batch.
 
         Nothing of a stream comes behind a gap in one batch: its gate must hear of the gap first.
+        Nor does a second clip where rules look, or they would look past the first.
         """
         waiting = deque(streams)
         waiting.rotate(-self._turn)
@@ -246,7 +250,7 @@ class StreamEngine:
             if item is None:
                 continue
             batch.append((stream, item))
-            if isinstance(item, Clip):
+            if isinstance(item, Clip) and not self.rules.watches(stream.stream_id):
                 waiting.append(stream)
         return batch
 

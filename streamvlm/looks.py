@@ -152,6 +152,18 @@ class LookTable:
         for trial in trials:
             trial.seen.set_exception(failure)
 
+    def watches(self, stream_id: str) -> bool:
+        """Whether any rule looks at this stream."""
+        with self._lock:
+            return any(each.rule.watches(stream_id) for each in self._armed.values())
+
+    def is_due(self, stream: WatchedStream) -> bool:
+        """Whether a rule has yet to look at what the stream shows."""
+        with self._lock:
+            armed = list(self._armed.values())
+        standings = [each.by_stream.get(stream.stream_id) for each in armed]
+        return any(each is not None and self._is_due(each) for each in standings)
+
     def delivered(self, rule_id: str, stream_id: str) -> None:
         """An alert of this rule and stream reached somebody just now: its cooldown begins."""
         with self._lock:

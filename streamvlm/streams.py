@@ -15,7 +15,7 @@ from streamvlm.errors import (
     StreamNotFoundError,
 )
 from streamvlm.pipeline import StreamPipeline
-from streamvlm.types import Clip, FeedStatus, Gap, MemoryStatus, StreamStatus
+from streamvlm.types import Clip, ClockSource, FeedStatus, Gap, MemoryStatus, StreamStatus
 
 if TYPE_CHECKING:
     import numpy as np
@@ -51,6 +51,12 @@ class WatchedStream:
     created_utc_seconds: float
     picture: NDArray[np.uint8] | None = None
     """The newest frame, uint8 [H,W,3]."""
+
+    @property
+    def can_wait(self) -> bool:
+        """Whether its next clip may be taken later: a file's does not grow old."""
+        remembered = self.memory.remembered
+        return remembered is not None and remembered.end.clock is ClockSource.FILE
 
     def status(self) -> StreamStatus:
         """As a listing shows it; any thread."""

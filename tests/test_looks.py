@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import deque
-from dataclasses import dataclass, field
+from collections import Counter, deque
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from streamvlm.config import Config, WatchConfig
 from streamvlm.engine import StreamEngine
 from streamvlm.errors import CapacityError, RuleExistsError, RuleNotFoundError
 from streamvlm.looks import LookTable
-from streamvlm.types import Clip, Gap
+from streamvlm.types import Clip, ClockSource, Gap, StreamTime
 from tests.conftest import clip_size, make_clip, make_gap, tiny_vlm
 from tests.test_engine import ListFeed, settle
 
@@ -52,6 +52,10 @@ def patchwork(number: int) -> NDArray[np.uint8]:
     cells = np.random.default_rng(number).integers(0, 256, (3, 4, 3), dtype=np.uint8)
     picture = cells.repeat(height // 3, axis=0).repeat(width // 4, axis=1)
     return np.stack([picture, picture])
+
+
+def of_file(time: StreamTime) -> StreamTime:
+    return replace(time, clock=ClockSource.FILE)
 
 
 def stage(monkeypatch: pytest.MonkeyPatch, rule: AlertRule | None = None, **watch: Any) -> Stage:
@@ -194,6 +198,28 @@ def test_rules_are_kept_by_id_and_are_bounded() -> None:
     assert table.get("a") == a_rule("a")
 
 
+def test_what_waits_is_looked_at_as_if_it_came_clip_by_clip(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A file is faster than real time, and a camera catches up after a hiccup."""
+    scene = stage(monkeypatch, a_rule())
+    scene.margins[0] = 5.0
+    scene.feed.waiting += [make_clip(number, patchwork(number)) for number in range(6)]
+    settle(scene.engine)
+    assert [alert.state for alert in scene.told] == [FIRING]
+    assert scene.looked_seconds == [1, 2, 3, 4, 5, 6]
+
+
+def test_all_rules_look_at_each_clip_of_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    scene = stage(monkeypatch)
+    for number in range(3):
+        scene.engine.rules.add(a_rule(f"rule{number}"))
+    made = [make_clip(number, patchwork(number)) for number in range(6)]
+    scene.feed.waiting += [replace(clip, times=tuple(map(of_file, clip.times))) for clip in made]
+    settle(scene.engine)
+    assert Counter(scene.looked_seconds) == dict.fromkeys(range(1, 7), 3)
+
+
 def test_looks_and_clips_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     scene = stage(monkeypatch)
     for number in range(3):
@@ -201,7 +227,8 @@ def test_looks_and_clips_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     scene.feed.waiting.append(make_clip(0, size=clip_size(tiny_vlm("qwen3-vl"))))
     scene.engine.step()
     scene.feed.waiting += [make_clip(n, size=clip_size(tiny_vlm("qwen3-vl"))) for n in range(1, 9)]
-    scene.engine.step()
-    assert len(scene.looked_seconds) == 1
-    scene.engine.step()
-    assert scene.engine.get_stream("door").memory.clips_encoded == 9
+    for clips in range(2, 10):
+        scene.engine.step()
+        assert len(scene.looked_seconds) == clips - 1
+        scene.engine.step()
+        assert scene.engine.get_stream("door").memory.clips_encoded == clips

@@ -25,8 +25,6 @@ redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[6], '*',
     'number', ARGV[3], 'event', ARGV[4], 'problem', ARGV[5])
 return 1
 """
-
-
 _GROUP = "webhook:"
 
 

@@ -23,7 +23,9 @@ class WebhookServicer(WebhookServiceServicer):
         self, request: pb.ListWebhooksRequest, context: _Context
     ) -> pb.ListWebhooksResponse:
         """All webhooks, by name."""
-        states = [await Letters(self._store, name).state() for name in await self._names()]
+        states = [
+            await Letters(self._store, name).state() for name in await route_names(self._store)
+        ]
         return pb.ListWebhooksResponse(
             webhooks=[
                 pb.Webhook(
@@ -42,13 +44,10 @@ class WebhookServicer(WebhookServiceServicer):
         self, request: pb.ReplayDeadLettersRequest, context: _Context
     ) -> pb.ReplayDeadLettersResponse:
         """Have them tried again."""
-        known = await self._names()
+        known = await route_names(self._store)
         if request.name not in known:
             raise WebhookNotFoundError(
                 f"no webhook {request.name!r}; there are: {', '.join(known) or 'none'}"
             )
         count = await Letters(self._store, request.name).replay()
         return pb.ReplayDeadLettersResponse(dead_letters=count)
-
-    async def _names(self) -> list[str]:
-        return await route_names(self._store)

@@ -1,10 +1,7 @@
 from __future__ import annotations
 
 import json
-import os
-import selectors
 import signal
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,17 +11,12 @@ import pytest
 
 from streamvlm import cli
 from streamvlm.client import Client
-from streamvlm.errors import StreamVLMError
-from streamvlm.types import Sampling
-from tests.services.serving import LONG_ANSWER, Serving, push_stream, until
+from tests.program import first_line, program
+from tests.services.serving import Serving, until
 
 ROOT = Path(__file__).parents[1]
 STILL = "synthetic:still?seconds=4&height=96&width=128"
 NOBODY = "127.0.0.1:1"
-TINY = (
-    "encode: {max_pixels: 12288}\n"
-    "vlm: {checkpoint: 'random:qwen3-vl-tiny', dtype: float32, device: cpu}\n"
-)
 
 
 class Ended(NamedTuple):
@@ -63,25 +55,6 @@ def serving() -> Iterator[Serving]:
 def here(serving: Serving, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setenv("STREAMVLM_ADDRESS", serving.address)
     return serving.address
-
-
-def program(*arguments: str, **environment: str) -> subprocess.Popen[str]:
-    """The program, in a process of its own."""
-    return subprocess.Popen(
-        [sys.executable, "-m", "streamvlm.cli", *arguments],
-        cwd=ROOT,
-        env={**os.environ, **environment},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def first_line(process: subprocess.Popen[str]) -> str:
-    assert process.stdout is not None
-    with selectors.DefaultSelector() as selector:
-        selector.register(process.stdout, selectors.EVENT_READ)
-        return process.stdout.readline() if selector.select(60) else ""
 
 
 def add_and_see(run: Run, source: str) -> Ended:
@@ -212,13 +185,6 @@ def test_a_wrong_environment_is_named(run: Run, monkeypatch: pytest.MonkeyPatch)
     assert ended.status == 1 and ended.err.startswith("error: STREAMVLM_LOG_FORMAT='xml'")
 
 
-def test_a_port_in_use_is_one_line(here: str) -> None:
-    with program("serve", "--address", here) as process:
-        out, err = process.communicate(timeout=60)
-    assert (process.returncode, out) == (1, "")
-    assert err == f"error: another process listens on {here}\n"
-
-
 def test_the_doctor_finds_this_machine_fit(run: Run, here: str) -> None:
     ended = run("doctor", "--json")
     checks = {check["name"]: check for check in json.loads(ended.out)}
@@ -233,65 +199,6 @@ def test_the_doctor_fails_where_something_needed_is_missing(run: Run, tmp_path: 
     ended = run("doctor", "--config", str(path), "--address", NOBODY)
     assert ended.status == 1
     assert "/no/such/model" in ended.out and f"answers on {NOBODY}" in ended.out
-
-
-@pytest.mark.parametrize(
-    "arguments", [["add", "a", "push:"], ["ask", "a", "b"], ["streams"], ["alerts"]]
-)
-def test_what_only_talks_to_the_service_does_not_load_torch(arguments: list[str]) -> None:
-    code = (
-        "import sys; from streamvlm import cli\n"
-        "try: cli.main()\n"
-        "except SystemExit as end: assert end.code == 1\n"
-        "print(sorted({'torch', 'transformers', 'av', 'numpy'} & sys.modules.keys()))\n"
-    )
-    ended = subprocess.run(
-        [sys.executable, "-c", code, *arguments, "--address", NOBODY],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=True,
-    )
-    assert ended.stdout == "[]\n", ended.stderr
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_the_service_says_when_it_is_ready_and_stops_when_told(
-    tmp_path: Path, number: signal.Signals
-) -> None:
-    path = tmp_path / "tiny.yaml"
-    path.write_text(TINY)
-    arguments = ("serve", "--config", str(path), "--address", "127.0.0.1:0")
-    with program(*arguments, STREAMVLM_LOG_FORMAT="json") as process:
-        ready = first_line(process)
-        process.send_signal(number)
-        out, err = process.communicate(timeout=30)
-    assert ready.startswith("streamvlm is ready on 127.0.0.1:"), err
-    assert (process.returncode, out) == (0, "")
-    events = [json.loads(line)["event"] for line in err.splitlines()]
-    assert any(event.startswith("gateway listens on") for event in events)
-    assert "stopping" in events
-
-
-def test_a_second_signal_ends_the_service_at_once(tmp_path: Path) -> None:
-    path = tmp_path / "tiny.yaml"
-    path.write_text(TINY + f"respond: {{max_new_tokens: {LONG_ANSWER}}}\n")
-    arguments = ("serve", "--config", str(path), "--address", "127.0.0.1:0")
-    with program(*arguments) as process:
-        address = first_line(process).split("on ")[1].split(",")[0]
-        with Client(address) as client:
-            push_stream(client, "pushed")
-            answer = client.ask("pushed", "what?", Sampling(max_new_tokens=LONG_ANSWER))
-            next(answer)
-            process.send_signal(signal.SIGTERM)
-            assert process.stderr is not None
-            while "stopping" not in (line := process.stderr.readline()):
-                assert line, "the service ended at the first signal"
-            process.send_signal(signal.SIGTERM)
-            assert process.wait(timeout=3) == -signal.SIGTERM
-            with pytest.raises(StreamVLMError):
-                list(answer)
 
 
 def test_a_long_address_is_refused_without_its_password(run: Run, here: str) -> None:

@@ -114,8 +114,8 @@ def see(leg: Leg, model: Any) -> None:
         task = bar.add_task("see", total=settings.see_steps, loss=0.0)
         while leg.steps["see"] < settings.see_steps and not leg.is_over:
             step = leg.steps["see"]
-            batch = next(data)
-            loss, accuracies = heads.loss(*_seen(visual, batch[0], grid), batch[1])
+            patches, labels = next(data)
+            loss, accuracies = heads.loss(*_seen(visual, patches, grid), labels)
             optimiser.zero_grad()
             loss.backward()
             nn.utils.clip_grad_norm_(optimiser.parameters, 1.0)

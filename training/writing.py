@@ -238,7 +238,7 @@ def _earlier(
     firsts: Mapping[int, int],
     looks: Sequence[Look],
 ) -> tuple[Tensor, Tensor]:
-    """int64 [V], `Context.earlier`, and [V, 2], the last of `Context.dense`."""
+    """int64 [V], `Context.earlier`, and [V, 2], the colours and shapes of `Context.dense`."""
     kinds = {s.visit: s.thing.kind for look in looks for s in look.present}  # by first look
     known = {visit: (-1, NOBODY, NOBODY) for visit in list(kinds)[:1]}
     for one, visit in pairwise(kinds):

@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
+from services import notifier
 from services.redis_server import redis_server
 from services.store import Store, connected
 from streamvlm.client import Client
+from tests.services.hooks import SECRET
 from tests.services.serving import Serving
 
 
@@ -34,3 +36,15 @@ async def store(tmp_path: Path) -> AsyncIterator[Store]:
     """A real Redis with nothing in it."""
     async with redis_server(tmp_path / "redis") as url, connected(url) as store:
         yield store
+
+
+@pytest.fixture
+def hook_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What signs for the webhook of `hooks`."""
+    monkeypatch.setenv("HOOK_SECRET", SECRET)
+
+
+@pytest.fixture
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A notifier that looks often whether somebody wants something of it."""
+    monkeypatch.setattr(notifier, "WAIT_SECONDS", 0.05)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import tempfile
 import threading
 import time
@@ -134,3 +135,13 @@ def until(condition: Callable[[], bool]) -> None:
     deadline = time.monotonic() + WAIT_SECONDS
     while not condition():
         assert time.monotonic() < deadline, "it did not happen in time"
+
+
+async def eventually(condition: Callable[[], object]) -> None:
+    """The same inside an event loop; the condition may be a coroutine function."""
+    async with asyncio.timeout(WAIT_SECONDS):
+        while True:
+            found = condition()
+            if await found if inspect.isawaitable(found) else found:
+                return
+            await asyncio.sleep(0.01)

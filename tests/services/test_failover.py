@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import AsyncExitStack
 from dataclasses import replace
 
@@ -24,7 +23,7 @@ from streamvlm.alerts import Alert, AlertState, CameraState
 from streamvlm.async_client import AsyncClient
 from streamvlm.engine import StreamEngine
 from streamvlm.errors import CapacityError
-from tests.services.serving import WAIT_SECONDS, small_config
+from tests.services.serving import eventually, small_config
 from tests.services.test_embedded import ALWAYS
 from tests.services.test_event_log import alert, outage
 
@@ -90,19 +89,12 @@ async def services(store: Store) -> AsyncIterator[Services]:
         yield services
 
 
-async def until(condition: Callable[[], Awaitable[object]]) -> None:
-    deadline = time.monotonic() + WAIT_SECONDS
-    while not await condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        await asyncio.sleep(0.05)
-
-
 async def fire(services: Services) -> Alert:
     """An alert about a stream of the first worker that does not end by itself."""
     async with services.client() as client:
         await client.create_rule(ALWAYS)
         await client.create_stream("door", SOURCE)
-    await until(services.events)
+    await eventually(services.events)
     return (await services.events())[0]
 
 
@@ -110,11 +102,11 @@ async def test_an_alert_ends_where_its_stream_is_by_then(services: Services) -> 
     fired = await fire(services)
     await services.begin_worker("second")
     await services.end_worker("first")
-    await until(lambda: services.is_held_by("second"))
+    await eventually(lambda: services.is_held_by("second"))
     async with services.client() as client:
-        await until(lambda: seen_again(client))
+        await eventually(lambda: seen_again(client))
         await client.delete_rule("always")
-        await until(lambda: has_ended(services))
+        await eventually(lambda: has_ended(services))
     assert {each.alert_id for each in await services.events()} == {fired.alert_id}
 
 
@@ -130,7 +122,7 @@ async def test_an_alert_ends_with_its_stream(services: Services) -> None:
     fired = await fire(services)
     async with services.client() as client:
         await client.delete_stream("door")
-    await until(lambda: has_ended(services))
+    await eventually(lambda: has_ended(services))
     assert {each.alert_id for each in await services.events()} == {fired.alert_id}
 
 
@@ -139,7 +131,7 @@ async def test_a_stream_that_is_removed_and_added_again_begins_anew(services: Se
     async with services.client() as client:
         await client.delete_stream("door")
         await client.create_stream("door", SOURCE)
-        await until(lambda: has_fired_again(services))
+        await eventually(lambda: has_fired_again(services))
         assert [each.state for each in await services.events()] == [
             AlertState.FIRING,
             AlertState.EXPIRED,
@@ -159,7 +151,7 @@ async def test_an_alert_ends_where_its_rule_is_about_other_streams_by_then(
     async with services.client() as client:
         await client.update_rule(replace(ALWAYS, stream_ids=frozenset({"other"})))
     await services.begin_worker("second")
-    await until(lambda: has_ended(services))
+    await eventually(lambda: has_ended(services))
 
 
 async def test_a_worker_without_room_keeps_nothing_of_a_stream(services: Services) -> None:
@@ -186,7 +178,7 @@ async def test_an_alert_ends_where_its_rule_went_while_nobody_held_the_stream(
     async with services.client() as client:
         await client.delete_rule("always")
     await services.begin_worker("second")
-    await until(lambda: has_ended(services))
+    await eventually(lambda: has_ended(services))
 
 
 async def test_what_is_open_about_a_stream_that_is_none_ends(services: Services) -> None:
@@ -195,8 +187,8 @@ async def test_what_is_open_about_a_stream_that_is_none_ends(services: Services)
     await services.log.publish(replace(outage(CameraState.LOST), stream_id="gone"), epoch)
     await services.registry.release("gone", epoch)
     await services.begin_worker("second")
-    await until(lambda: has_ended(services))
-    await until(lambda: is_empty(services.log.outages()))
+    await eventually(lambda: has_ended(services))
+    await eventually(lambda: is_empty(services.log.outages()))
     assert await services.log.open_alerts() == []
 
 
@@ -211,7 +203,7 @@ async def test_who_lost_a_stream_leaves_its_outage_alone(services: Services, sto
     await store.redis.hset(keys.owner("door"), "worker", "ghost")
     epoch = await services.registry.claim("door", "ghost", "127.0.0.1:1")
     await services.log.publish(outage(CameraState.LOST), epoch)
-    await until(lambda: found_out(engine))
+    await eventually(lambda: found_out(engine))
     await asyncio.sleep(0.5)
     assert await services.log.outages() == {"door": outage(CameraState.LOST)}
 

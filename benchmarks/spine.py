@@ -26,7 +26,7 @@ from rich.table import Table
 
 from streamvlm.encode import Encoder, preprocess
 from streamvlm.pipeline import StreamPipeline
-from streamvlm.reduce import ReductionContext, advance_reference, build_reducer
+from streamvlm.reduce import ReductionContext, build_reducer, reduce_clip
 from streamvlm.types import (
     AnswerFinished,
     Clip,
@@ -123,10 +123,7 @@ def stage_milliseconds(vlm: QwenVL, repeats: int) -> dict[str, Any]:
     pixels = torch.from_numpy(clips[0].pixels[None])
     tokens = encoder.encode(clips)
     reducer = build_reducer({"name": "dtd"})
-    kept = reducer(tokens[0], ReductionContext())
-    context = ReductionContext(
-        clip_index=1, previous=tokens[0], reference=advance_reference(None, tokens[0], kept)
-    )
+    _, context = reduce_clip(reducer, tokens[0], ReductionContext())
     prefix, cursor = vlm.lay_out_prefix()
     sinks = vlm.prefill(prefix, vlm.open_context([])).kv
     block = lay_out(vlm, tokens[:CLIPS_PER_BLOCK], cursor)

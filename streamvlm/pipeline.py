@@ -20,7 +20,7 @@ from streamvlm.encode import PixelGate, scene_of
 from streamvlm.errors import QuestionError, StreamEmptyError
 from streamvlm.evidence import Recent
 from streamvlm.gaps import GapLog
-from streamvlm.reduce import Reducer, ReductionContext, Reference, advance_reference
+from streamvlm.reduce import Reducer, ReductionContext, reduce_clip
 from streamvlm.remember import KVMemory
 from streamvlm.respond import Answering, Prompt, assemble, look
 from streamvlm.types import (
@@ -96,11 +96,10 @@ class StreamPipeline:
         self._fresh: deque[_Fresh] = deque()
         self._open: Recent | None = None
         self._cursor = first_cursor
-        self._previous: VisualTokens | None = None
-        self._reference: Reference | None = None
+        self._context = ReductionContext()
         self._gaps = GapLog(MAX_GAPS)
         self._is_after_gap = False
-        self._num_encoded = self._num_unchanged = self._num_reduced = 0
+        self._num_encoded = self._num_unchanged = 0
         self._tokens_seen = self._tokens_kept = 0
 
     def admit(self, clip: Clip) -> bool:
@@ -134,7 +133,7 @@ class StreamPipeline:
         while len(self._fresh) > self._fresh_clips:
             if self._fresh[0].after_gap:
                 self._close_segment()
-                self._previous = self._reference = None
+                self._context = ReductionContext(clip_index=self._context.clip_index)
             leaving = self._fresh.popleft().tokens
             with self._noting_loss_of(leaving.interval):
                 self._reduce(leaving)
@@ -149,13 +148,10 @@ class StreamPipeline:
 
     def _reduce(self, tokens: VisualTokens) -> None:
         """Leave some tokens out and let the others join the open segment."""
-        context = ReductionContext(
-            clip_index=self._num_reduced, previous=self._previous, reference=self._reference
-        )
-        kept = self._reducer(tokens, context)
-        self._num_reduced += 1
-        self._previous = tokens
-        self._reference = advance_reference(self._reference, tokens, kept)
+        behind = self._fresh[0] if self._fresh else None
+        following = behind.tokens if behind and not behind.after_gap else None
+        context = replace(self._context, following=following)
+        kept, self._context = reduce_clip(self._reducer, tokens, context)
         self._tokens_seen += len(tokens)
         self._tokens_kept += len(kept)
         if not len(kept):

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 from streamvlm.pipeline import ENGINE_FAILED, MAX_GAPS
+from streamvlm.reduce import ReductionContext
+from streamvlm.types import KeptTokens, VisualTokens
 from streamvlm.vlm import load
 from streamvlm.vlm.qwen import QwenVL
 from tests.conftest import clip_size, make_clip, make_gap, tiny_vlm
@@ -170,6 +172,30 @@ def test_a_failed_reduction_costs_its_clip_only(
     feed(pipeline, clips[6:])
     (gap,) = pipeline.status().gaps
     assert (gap.interval.start.pts_seconds, gap.interval.end.pts_seconds) == (3, 4)
+
+
+def test_a_reducer_knows_the_clips_around_and_nothing_across_a_gap(vlm: QwenVL) -> None:
+    pipeline = make_pipeline(vlm, fresh_clips=2)
+    clips = [make_clip(i, size=clip_size(vlm)) for i in range(8)]
+    known: list[tuple[float, float | None, float | None]] = []
+    keep_all = pipeline._reducer
+
+    def spy(tokens: VisualTokens, context: ReductionContext) -> KeptTokens:
+        around = (context.previous, context.following)
+        known.append((tokens.pts_seconds, *(each and each.pts_seconds for each in around)))
+        return keep_all(tokens, context)
+
+    pipeline._reducer = spy  # type: ignore[assignment]
+    feed(pipeline, clips[:3])
+    pipeline.interrupt(make_gap(3, 4))
+    feed(pipeline, clips[4:])
+    assert known == [
+        (0.25, None, 1.25),
+        (1.25, 0.25, 2.25),
+        (2.25, 1.25, None),
+        (4.25, None, 5.25),
+        (5.25, 4.25, 6.25),
+    ]
 
 
 def test_a_change_of_size_starts_anew(vlm: QwenVL) -> None:

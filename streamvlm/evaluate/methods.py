@@ -16,9 +16,8 @@ from streamvlm.reduce import (
     REDUCERS,
     Reducer,
     ReductionContext,
-    Reference,
-    advance_reference,
     build_reducer,
+    reduce_clip,
 )
 from streamvlm.types import VisualTokens
 
@@ -153,14 +152,13 @@ def kept_ratio(reducer: Reducer, clips: Sequence[VisualTokens]) -> float:
 
     A clip that begins before the one in front of it starts a new stream.
     """
-    previous: VisualTokens | None = None
-    reference: Reference | None = None
-    seen = left = index = 0
-    for tokens in clips:
-        if previous and tokens.pts_seconds <= previous.pts_seconds:
-            previous, reference, index = None, None, 0
-        context = ReductionContext(clip_index=index, previous=previous, reference=reference)
-        kept = reducer(tokens, context)
-        seen, left, index = seen + len(tokens), left + len(kept), index + 1
-        previous, reference = tokens, advance_reference(reference, tokens, kept)
+    context = ReductionContext()
+    seen = left = 0
+    for tokens, following in zip(clips, [*clips[1:], None], strict=True):
+        if context.previous and tokens.pts_seconds <= context.previous.pts_seconds:
+            context = ReductionContext()
+        is_last = following is None or following.pts_seconds <= tokens.pts_seconds
+        context = replace(context, following=None if is_last else following)
+        kept, context = reduce_clip(reducer, tokens, context)
+        seen, left = seen + len(tokens), left + len(kept)
     return left / seen if seen else 1.0

@@ -11,8 +11,8 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from streamvlm.errors import ConfigError
-from streamvlm.reduce.base import Reducer, ReductionContext, Reference
-from streamvlm.reduce.ops import advance_reference
+from streamvlm.reduce.base import Reducer, ReductionContext
+from streamvlm.reduce.carry import reduce_clip
 from streamvlm.reduce.strategies.all_tokens import AllTokens
 from streamvlm.reduce.strategies.dtd import DTD
 from streamvlm.reduce.strategies.random_rows import RandomRows
@@ -22,9 +22,8 @@ __all__ = [
     "REDUCERS",
     "Reducer",
     "ReductionContext",
-    "Reference",
-    "advance_reference",
     "build_reducer",
+    "reduce_clip",
 ]
 
 REDUCERS: dict[str, type[Reducer]] = {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Literal, Protocol
+from typing import Annotated, Any, ClassVar, Literal, Protocol, runtime_checkable
 
 from annotated_types import Gt, Le
 from torch import Generator, Tensor
@@ -31,7 +31,7 @@ class Reference:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ReductionContext:
-    """What a strategy may know besides the clip itself. Nothing from the future."""
+    """What a strategy may know besides the clip itself. Nothing that has not been seen yet."""
 
     clip_index: int = 0
     """Counts the clips that the reducer has seen; staggers refreshes."""
@@ -39,6 +39,12 @@ class ReductionContext:
     """The clip before, in full, be it of another size; None at the start and after a gap."""
     reference: Reference | None = None
     """What was last kept in each cell, be it of another size; None at the start and after a gap."""
+    following: VisualTokens | None = None
+    """The clip behind, in full, where the fresh window has it already; None before a gap and in a
+    stream without a window."""
+    carried: Any = None
+    """What the strategy left of the clips before, see `Carrying`; None at the start and after a
+    gap."""
     max_kept: int | None = None
     """Most tokens to keep; None = no cap."""
     generator: Generator | None = None
@@ -53,6 +59,15 @@ class Reducer(Protocol):
 
     def __call__(self, tokens: VisualTokens, context: ReductionContext) -> KeptTokens:
         """Keep K <= N tokens; K may be 0. Never changes its input."""
+        ...
+
+
+@runtime_checkable
+class Carrying(Protocol):
+    """A reducer that carries something of its own from clip to clip. It has no state itself."""
+
+    def carry(self, tokens: VisualTokens, context: ReductionContext, kept: KeptTokens) -> Any:
+        """The `carried` of the next clip: of a size that does not grow; changes no argument."""
         ...
 
 

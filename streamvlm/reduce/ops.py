@@ -7,7 +7,6 @@ from itertools import product
 import torch
 from torch import Tensor
 
-from streamvlm.reduce.base import Reference
 from streamvlm.types import KeptTokens, VisualTokens
 
 _ZERO_NORM = 1e-12
@@ -40,28 +39,6 @@ def _check_rows(rows: Tensor, num_total: int) -> None:
     is_valid = (rows >= 0).all() & (rows < num_total).all() & (rows.diff() > 0).all()
     if not is_valid:
         raise ValueError(f"rows must be distinct and in [0, {num_total}), got {rows.tolist()}")
-
-
-def advance_reference(
-    reference: Reference | None, tokens: VisualTokens, kept: KeptTokens
-) -> Reference:
-    """The reference after this clip: kept cells get its feature and age 0, others get older.
-
-    Without a reference, or after one of another grid, it starts anew: cells never kept are zero
-    vectors, which resemble nothing. Changes none of its arguments.
-    """
-    if reference is None or reference.grid_thw != tokens.grid_thw:
-        features = torch.zeros_like(tokens.features)
-        age = torch.zeros(len(tokens), dtype=torch.int64, device=features.device)
-    else:
-        features, age = reference.features, reference.age
-    # The cell's own feature and not the kept row: a merged row may be the mean of faraway cells.
-    own = tokens.features.index_select(0, kept.indices)
-    return Reference(
-        features=features.index_copy(0, kept.indices, own),
-        age=(age + 1).index_fill(0, kept.indices, 0),
-        grid_thw=tokens.grid_thw,
-    )
 
 
 def evenly_spaced(num_total: int, count: int) -> Tensor:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 
 import torch
 from torch import Tensor
 
-from streamvlm.reduce import Reducer, ReductionContext, advance_reference
-from streamvlm.types import ClockSource, Interval, KeptTokens, StreamTime, VisualTokens
+from streamvlm.reduce import Reducer, ReductionContext, reduce_clip
+from streamvlm.types import ClockSource, Interval, StreamTime, VisualTokens
 
 START = StreamTime(pts_seconds=0.0, utc_seconds=1.7e9, clock=ClockSource.FILE)
 INTERVAL = Interval(start=START, end=START.later(1.0))
@@ -38,16 +37,6 @@ def angles(*degrees: float) -> VisualTokens:
     """A row of cells that point in these directions of a plane; distance 0.5 is 60 degrees."""
     radians = torch.deg2rad(torch.tensor(degrees))
     return make_tokens(torch.stack([radians.cos(), radians.sin()], dim=1))
-
-
-def reduce_clip(
-    reducer: Reducer, tokens: VisualTokens, context: ReductionContext
-) -> tuple[KeptTokens, ReductionContext]:
-    """One clip, and the context for the next one."""
-    kept = reducer(tokens, context)
-    reference = advance_reference(context.reference, tokens, kept)
-    index = context.clip_index + 1
-    return kept, replace(context, clip_index=index, previous=tokens, reference=reference)
 
 
 def reduce_stream(

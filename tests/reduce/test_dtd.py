@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 import torch
-from made_tokens import angles, make_tokens, reduce_clip, reduce_stream
+from made_tokens import angles, make_tokens, reduce_stream
 
-from streamvlm.reduce import Reducer, ReductionContext, build_reducer
+from streamvlm.reduce import Reducer, ReductionContext, build_reducer, reduce_clip
 from streamvlm.types import VisualTokens
 
 FIVE = angles(0, 0, 0, 0, 0)

@@ -8,7 +8,6 @@ from made_tokens import angles, make_tokens
 
 from streamvlm.reduce.base import num_kept
 from streamvlm.reduce.ops import (
-    advance_reference,
     cosine_distance,
     evenly_spaced,
     keep_rows,
@@ -37,25 +36,6 @@ def test_keep_rows_refuses_rows_that_are_not_there_or_come_twice(rows: list[int]
 def test_keep_rows_does_not_share_memory_with_the_clip() -> None:
     kept = keep_rows(FIVE, torch.arange(5))
     assert kept.features.data_ptr() != FIVE.features.data_ptr()
-
-
-def test_the_reference_starts_with_what_was_kept_and_ages_elsewhere() -> None:
-    first = advance_reference(None, FIVE, keep_rows(FIVE, torch.tensor([1, 3])))
-    assert first.age.tolist() == [1, 0, 1, 0, 1]
-    assert first.features.tolist() == [[0, 0], [2, 3], [0, 0], [6, 7], [0, 0]]
-    later = make_tokens(FIVE.features + 100)
-    second = advance_reference(first, later, keep_rows(later, torch.tensor([0, 3])))
-    assert second.age.tolist() == [0, 1, 2, 0, 2]
-    assert second.features.tolist() == [[100, 101], [2, 3], [0, 0], [106, 107], [0, 0]]
-    assert first.age.tolist() == [1, 0, 1, 0, 1], "the old reference was changed"
-
-
-def test_the_reference_starts_anew_for_another_grid() -> None:
-    first = advance_reference(None, FIVE, keep_rows(FIVE, torch.arange(5)))
-    other = make_tokens(FIVE.features, grid_thw=(1, 5, 1))
-    anew = advance_reference(first, other, keep_rows(other, torch.tensor([2])))
-    assert anew.grid_thw == (1, 5, 1)
-    assert anew.features.any(dim=1).tolist() == [False, False, True, False, False]
 
 
 @pytest.mark.parametrize("total", [0, 1, 2, 7, 64])

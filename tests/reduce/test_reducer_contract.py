@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 import torch
-from made_tokens import make_tokens, reduce_clip, reduce_stream
+from made_tokens import make_tokens, reduce_stream
 
-from streamvlm.reduce import REDUCERS, ReductionContext, build_reducer, strategies
+from streamvlm.reduce import REDUCERS, ReductionContext, build_reducer, reduce_clip, strategies
 from streamvlm.types import VisualTokens
 
 GRIDS = {0: (1, 0, 0), 1: (1, 1, 1), 2: (1, 1, 2), 7: (1, 7, 1), 64: (1, 8, 8)}

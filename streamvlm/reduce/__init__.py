@@ -14,9 +14,16 @@ from streamvlm.errors import ConfigError
 from streamvlm.reduce.base import Reducer, ReductionContext
 from streamvlm.reduce.carry import reduce_clip
 from streamvlm.reduce.strategies.all_tokens import AllTokens
+from streamvlm.reduce.strategies.divprune import DivPrune
+from streamvlm.reduce.strategies.dpp import DPP
 from streamvlm.reduce.strategies.dtd import DTD
+from streamvlm.reduce.strategies.evs import EVS
+from streamvlm.reduce.strategies.ktv import KTV
+from streamvlm.reduce.strategies.mmr import MMR
 from streamvlm.reduce.strategies.random_rows import RandomRows
+from streamvlm.reduce.strategies.tome import ToMe
 from streamvlm.reduce.strategies.uniform import Uniform
+from streamvlm.reduce.strategies.vidcom2 import VidCom2
 
 __all__ = [
     "REDUCERS",
@@ -28,9 +35,16 @@ __all__ = [
 
 REDUCERS: dict[str, type[Reducer]] = {
     "all": AllTokens,
+    "divprune": DivPrune,
+    "dpp": DPP,
     "dtd": DTD,
+    "evs": EVS,
+    "ktv": KTV,
+    "mmr": MMR,
     "random": RandomRows,
+    "tome": ToMe,
     "uniform": Uniform,
+    "vidcom2": VidCom2,
 }
 
 

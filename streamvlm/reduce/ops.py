@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import product
 
 import torch
 from torch import Tensor
 
+from streamvlm.reduce.base import Reference
 from streamvlm.types import KeptTokens, VisualTokens
 
 _ZERO_NORM = 1e-12
+_NO_SPAN = 1e-6
+_STEPS = 2**16
 
 
 def keep_rows(tokens: VisualTokens, indices: Tensor) -> KeptTokens:
@@ -41,6 +45,49 @@ def _check_rows(rows: Tensor, num_total: int) -> None:
         raise ValueError(f"rows must be distinct and in [0, {num_total}), got {rows.tolist()}")
 
 
+def merge_rows(tokens: VisualTokens, owner: Tensor) -> KeptTokens:
+    """Merge: each row joins the one that `owner`, int64 [N], names, itself or another; -1 leaves it
+    out. What is kept stands at the owner and is the mean of those that joined it.
+
+    Raises ValueError where an owner is not there or does not own itself.
+    """
+    owner = owner.to(tokens.features.device)
+    joined = owner.clamp_min(0)
+    is_valid = (owner < len(owner)) & (owner >= -1) & ((owner < 0) | (owner[joined] == owner))
+    if not is_valid.all():
+        raise ValueError(f"owners must own themselves and be in [0, {len(owner)}), got {owner}")
+    rows = (owner == torch.arange(len(owner), device=owner.device)).nonzero().flatten()
+    kept = keep_rows(tokens, rows)
+    members = (owner >= 0).nonzero().flatten()
+    group = torch.searchsorted(rows, owner[members])
+    weight = torch.zeros_like(kept.weight).index_add(0, group, kept.weight.new_ones(len(members)))
+    deepstack = tokens.deepstack
+    return replace(
+        kept,
+        features=_means(tokens.features[members], group, weight),
+        weight=weight,
+        deepstack=None
+        if deepstack is None
+        else torch.stack([_means(each[members], group, weight) for each in deepstack]),
+    )
+
+
+def _means(rows: Tensor, group: Tensor, weight: Tensor) -> Tensor:
+    """[K,D]: the mean of the rows of each group; a single row comes out as it was."""
+    wide = rows.to(torch.promote_types(rows.dtype, torch.float32))
+    sums = wide.new_zeros(len(weight), rows.shape[-1]).index_add(0, group, wide)
+    return (sums / weight[:, None]).to(rows.dtype)
+
+
+def scaled(values: Tensor) -> Tensor:
+    """float [N] brought to [0, 1]; 0.5 where all are alike, as then none of them says anything."""
+    if not len(values):
+        return values
+    low, high = values.aminmax()
+    span = high - low
+    return torch.where(span > _NO_SPAN, (values - low) / span.clamp_min(_NO_SPAN), 0.5)
+
+
 def evenly_spaced(num_total: int, count: int) -> Tensor:
     """int64 [count]: the middles of `count` <= `num_total` equal stretches of the rows."""
     return (2 * torch.arange(count) + 1) * num_total // (2 * max(1, count))
@@ -53,19 +100,42 @@ def strongest_rows(keep: Tensor, strength: Tensor, *, at_least: int, at_most: in
     of equally strong rows the lower index comes first. `at_most` (None = no bound) wins over
     `at_least`.
     """
-    by_strength = strength.sort(descending=True, stable=True).indices
-    kept_first = keep[by_strength].byte().sort(descending=True, stable=True).indices
+    rows = by_strength(strength)
+    kept_first = by_strength(keep[rows].byte())
     count = max(int(keep.sum()), at_least)
-    return by_strength[kept_first][: count if at_most is None else min(count, at_most)]
+    return rows[kept_first][: count if at_most is None else min(count, at_most)]
+
+
+def by_strength(strength: Tensor) -> Tensor:
+    """int64 [N]: all rows, the strongest first, of equally strong ones the lower index."""
+    return strength.sort(descending=True, stable=True).indices
+
+
+def first_highest(values: Tensor) -> Tensor:
+    """int64 [...]: where the highest of [...,N] is, of equal ones the first.
+
+    Values are compared in steps: the last bits of what is equal depend on where it stands.
+    """
+    steps = (values * _STEPS).round()
+    return (steps == steps.amax(dim=-1, keepdim=True)).byte().argmax(dim=-1)
+
+
+def novelty(tokens: VisualTokens, reference: Reference | None) -> Tensor:
+    """float [N] in [0, 2]: how far each cell is from what was last kept of it; from the mean of its
+    clip where there is nothing of this grid to compare with.
+    """
+    if reference is not None and reference.grid_thw == tokens.grid_thw:
+        return cosine_distance(tokens.features, reference.features)
+    return cosine_distance(tokens.features, tokens.features.mean(dim=0, keepdim=True))
 
 
 def cosine_distance(left: Tensor, right: Tensor) -> Tensor:
-    """1 - cosine of matching rows: float [N,D] and [N,D] to [N] in [0, 2].
+    """1 - cosine of matching rows: float [N,D] and [N,D] or [1,D] to [N] in [0, 2].
 
     Exactly 0 for equal rows; 1 where either is a zero vector. Computed in float32 at least: near 1
     a bfloat16 cosine cannot tell noise from change.
     """
-    return _distance(_directions(left), _directions(right))
+    return _distance(directions(left), directions(right))
 
 
 def neighbour_distance(left: Tensor, right: Tensor, grid_thw: tuple[int, int, int]) -> Tensor:
@@ -75,7 +145,7 @@ def neighbour_distance(left: Tensor, right: Tensor, grid_thw: tuple[int, int, in
     same t, and inside the picture.
     """
     _, num_rows, num_columns = grid_thw
-    ours, theirs = _directions(left), _directions(right).view(*grid_thw, right.shape[-1])
+    ours, theirs = directions(left), directions(right).view(*grid_thw, right.shape[-1])
     row = torch.arange(num_rows, device=left.device)
     column = torch.arange(num_columns, device=left.device)
     nearest = left.new_full((len(left),), torch.inf, dtype=ours.dtype)
@@ -87,8 +157,8 @@ def neighbour_distance(left: Tensor, right: Tensor, grid_thw: tuple[int, int, in
     return nearest
 
 
-def _directions(features: Tensor) -> Tensor:
-    """[N,D]: rows scaled to length 1, in float32 at least; zero vectors stay zero."""
+def directions(features: Tensor) -> Tensor:
+    """[...,D]: rows scaled to length 1, in float32 at least; zero vectors stay zero."""
     wide = features.to(torch.promote_types(features.dtype, torch.float32))
     norm = torch.linalg.vector_norm(wide, dim=-1, keepdim=True)
     return torch.where(norm > _ZERO_NORM, wide / norm.clamp_min(_ZERO_NORM), 0.0)

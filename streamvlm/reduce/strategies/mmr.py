@@ -1,0 +1,35 @@
+"""Keep what is important and unlike what is kept already: maximal marginal relevance.
+
+The rule of IDPruner and of GreedyPrune, whose importance is learned or read off attention. Here it
+is novelty: how far a cell is from what was last kept of it, or, where nothing was, from the mean of
+its clip. "The Use of MMR" is of Carbonell and Goldstein, 1998.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, ClassVar
+
+from annotated_types import Ge, Le
+
+from streamvlm.reduce.base import KeepRatio, ReductionContext, Signal, num_kept
+from streamvlm.reduce.ops import directions, keep_rows, novelty, scaled
+from streamvlm.reduce.selection import most_relevant
+from streamvlm.types import KeptTokens, VisualTokens
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MMR:
+    """Keep a fixed share of each clip."""
+
+    needs: ClassVar[frozenset[Signal]] = frozenset()
+    keep_ratio: KeepRatio = 0.25
+    importance_weight: Annotated[float, Ge(0), Le(1)] = 0.5
+    """Of importance; the rest is of being unlike what is chosen. 0: the first row is the first."""
+
+    def __call__(self, tokens: VisualTokens, context: ReductionContext) -> KeptTokens:
+        """Keep `num_kept` tokens."""
+        count = num_kept(len(tokens), self.keep_ratio, context.max_kept)
+        importance = scaled(novelty(tokens, context.reference))
+        rows = most_relevant(directions(tokens.features), importance, count, self.importance_weight)
+        return keep_rows(tokens, rows)

@@ -1,0 +1,56 @@
+"""Merge rows that are alike, two by two: bipartite matching.
+
+After "Token Merging: Your ViT But Faster" (ToMe, 2022, arXiv 2210.09461) as AIM (2024, arXiv
+2412.03248) uses it on the tokens of a clip. AIM forgets how many tokens a merged one stands for and
+scrambles their order; here a mean is of all members, and stands where one of them stood.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from streamvlm.reduce.base import KeepRatio, ReductionContext, Signal, num_kept
+from streamvlm.reduce.ops import by_strength, directions, first_highest, keep_rows, merge_rows
+from streamvlm.types import KeptTokens, VisualTokens
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToMe:
+    """Merge each clip down to a fixed share of its tokens."""
+
+    needs: ClassVar[frozenset[Signal]] = frozenset()
+    keep_ratio: KeepRatio = 0.25
+
+    def __call__(self, tokens: VisualTokens, context: ReductionContext) -> KeptTokens:
+        """Leave `num_kept` tokens, which stand for all; a cap of 0 leaves nothing."""
+        count = num_kept(len(tokens), self.keep_ratio, context.max_kept)
+        if not count:
+            return keep_rows(tokens, torch.empty(0, dtype=torch.int64))
+        return merge_rows(tokens, _owners(tokens.features, count))
+
+
+def _owners(features: Tensor, count: int) -> Tensor:
+    """int64 [N]: which of `count` rows each row of features [N,D] joins.
+
+    In each round every second row looks for the most alike of the others, and those that found the
+    most alike ones join them; at most half of the rows leave in a round.
+    """
+    rows = owner = torch.arange(len(features), device=features.device)
+    sums = features.to(torch.promote_types(features.dtype, torch.float32))
+    while len(rows) > count:
+        staying, leaving = rows[0::2], rows[1::2]
+        # The direction of a sum is that of the mean.
+        cosine = directions(sums[leaving]) @ directions(sums[staying]).T
+        nearest = first_highest(cosine)
+        alike = cosine.gather(1, nearest[:, None])[:, 0]
+        most = by_strength((alike * 2**16).round())[: len(rows) - count]
+        gone, into = leaving[most], staying[nearest[most]]
+        sums = sums.index_add(0, into, sums[gone])
+        joins = torch.arange(len(features), device=features.device).index_copy(0, gone, into)
+        owner = joins[owner]
+        rows = rows[joins[rows] == rows]
+    return owner

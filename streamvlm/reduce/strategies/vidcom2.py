@@ -1,0 +1,102 @@
+"""Keep what is unlike its clip and unlike the stream; unusual clips may keep more.
+
+After "Video Compression Commander: Plug-and-Play Inference Acceleration for Video Large Language
+Models" (VidCom2, 2025, arXiv 2505.14454), which knows the whole video. Here its mean is a moving
+one over about `horizon_clips`, the channels are chosen in the first clip, and a clip's budget
+follows how much more or less unusual it is than those before.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, ClassVar
+
+import torch
+from annotated_types import Ge
+from torch import Tensor
+
+from streamvlm.reduce.base import KeepRatio, ReductionContext, Signal, num_kept
+from streamvlm.reduce.ops import by_strength, directions, keep_rows
+from streamvlm.types import KeptTokens, VisualTokens
+
+_BANDWIDTHS = (0.125, 0.25, 0.5, 1.0, 2.0)
+_TEMPERATURE = 0.01
+_LEAST, _MOST = 0.5, 2.0
+"""Times `keep_ratio`, what a clip may keep."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Stream:
+    """What is usual on a stream."""
+
+    channels: Tensor
+    """int64 [C], which channels are looked at."""
+    mean: Tensor
+    """float32 [C], of all directions."""
+    resemblance: Tensor
+    """float32 [], of the clips to the stream."""
+    num_clips: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VidCom2:
+    """Keep about a fixed share of the stream, the most unusual tokens of each clip."""
+
+    needs: ClassVar[frozenset[Signal]] = frozenset()
+    keep_ratio: KeepRatio = 0.25
+    horizon_clips: Annotated[int, Ge(1)] = 60
+    """How far back the moving means reach."""
+
+    def __call__(self, tokens: VisualTokens, context: ReductionContext) -> KeptTokens:
+        """Keep the tokens of the lowest resemblance."""
+        if not len(tokens):
+            return keep_rows(tokens, torch.empty(0, dtype=torch.int64))
+        rows, stream = _look(tokens, context)
+        to_stream = _resemblance(rows, stream.mean)
+        ratio = self.keep_ratio
+        if context.carried is not None and ratio < 1:
+            unusual = (stream.resemblance - to_stream.mean()) / _TEMPERATURE
+            ratio = min(1.0, ratio * float(unusual.exp().clamp(_LEAST, _MOST)))
+        count = num_kept(len(tokens), ratio, context.max_kept)
+        strength = -(to_stream + _resemblance(rows, rows.mean(dim=0)))
+        return keep_rows(tokens, by_strength(strength)[:count])
+
+    def carry(
+        self, tokens: VisualTokens, context: ReductionContext, kept: KeptTokens
+    ) -> _Stream | None:
+        """The moving means with this clip; None while there was none."""
+        if not len(tokens):
+            return context.carried  # type: ignore[no-any-return]
+        rows, stream = _look(tokens, context)
+        weight = 1 / min(stream.num_clips + 1, self.horizon_clips)
+        return _Stream(
+            channels=stream.channels,
+            mean=stream.mean.lerp(rows.mean(dim=0), weight),
+            resemblance=stream.resemblance.lerp(_resemblance(rows, stream.mean).mean(), weight),
+            num_clips=stream.num_clips + 1,
+        )
+
+
+def _look(tokens: VisualTokens, context: ReductionContext) -> tuple[Tensor, _Stream]:
+    """Directions in the channels that are looked at, float32 [N,C], and what is usual."""
+    stream = context.carried
+    if stream is None:
+        # The channels that vary least tell most of the scene and least of its noise.
+        variance = tokens.features.float().var(dim=0, correction=0)
+        channels = by_strength(-variance)[: max(1, len(variance) // 2)].sort().values
+        rows = directions(tokens.features[:, channels]).float()
+        mean = rows.mean(dim=0)
+        stream = _Stream(
+            channels=channels,
+            mean=mean,
+            resemblance=_resemblance(rows, mean).mean(),
+            num_clips=0,
+        )
+        return rows, stream
+    return directions(tokens.features[:, stream.channels]).float(), stream
+
+
+def _resemblance(rows: Tensor, mean: Tensor) -> Tensor:
+    """float [N] of rows [N,C] to a mean [C]: Gaussian kernels of several widths, added up."""
+    square = (rows - mean).square().sum(dim=-1)
+    return torch.stack([torch.exp(-square / (2 * width)) for width in _BANDWIDTHS]).sum(dim=0)

@@ -26,7 +26,7 @@ from rich.table import Table
 
 from streamvlm.encode import Encoder, preprocess
 from streamvlm.pipeline import StreamPipeline
-from streamvlm.reduce import ReductionContext, build_reducer, reduce_clip
+from streamvlm.reduce import ReductionContext, build_reducer, open_stream, reduce_clip
 from streamvlm.types import (
     AnswerFinished,
     Clip,
@@ -156,12 +156,11 @@ def watched_pipeline(vlm: QwenVL, clips: list[Clip]) -> StreamPipeline:
     prefix, cursor = vlm.lay_out_prefix()
     pipeline = StreamPipeline(
         vlm,
-        build_reducer({"name": "all"}),
+        open_stream(build_reducer({"name": "all"}), CLIPS_PER_BLOCK),
         vlm.prefill(prefix, vlm.open_context([])).kv,
         cursor,
         gate_threshold=0.0,
         fresh_clips=FRESH_CLIPS,
-        segment_clips=CLIPS_PER_BLOCK,
         budget_bytes=2**40,
         local_blocks=4,
         recall_blocks=len(clips),

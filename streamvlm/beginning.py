@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from streamvlm.config import Config
 from streamvlm.pipeline import StreamPipeline
-from streamvlm.reduce import build_reducer
+from streamvlm.reduce import build_reducer, open_stream
 from streamvlm.vlm import VLM
 
 
@@ -23,14 +23,13 @@ class Beginning:
         remember, respond = self._config.remember, self._config.respond
         return StreamPipeline(
             self._vlm,
-            self._reducer,
+            open_stream(self._reducer, remember.segment_clips),
             self._sinks,
             self._cursor,
             gate_threshold=self._config.encode.gate_threshold,
             fresh_clips=respond.fresh_clips,
             recall_blocks=respond.recall_blocks,
             max_question_tokens=respond.max_question_tokens,
-            segment_clips=remember.segment_clips,
             budget_bytes=remember.budget_bytes,
             local_blocks=remember.local_blocks,
             policy=remember.position_policy,

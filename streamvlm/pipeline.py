@@ -20,7 +20,7 @@ from streamvlm.encode import PixelGate, scene_of
 from streamvlm.errors import QuestionError, StreamEmptyError
 from streamvlm.evidence import Recent
 from streamvlm.gaps import GapLog
-from streamvlm.reduce import Reducer, ReductionContext, reduce_clip
+from streamvlm.reduce import Reduced, StreamReduction
 from streamvlm.remember import KVMemory
 from streamvlm.respond import Answering, Prompt, assemble, look
 from streamvlm.types import (
@@ -62,13 +62,12 @@ class StreamPipeline:
     def __init__(
         self,
         vlm: VLM,
-        reducer: Reducer,
+        reduction: StreamReduction,
         sinks: RawKV,
         first_cursor: Cursor,
         *,
         gate_threshold: float,
         fresh_clips: int,
-        segment_clips: int,
         budget_bytes: int,
         local_blocks: int,
         recall_blocks: int,
@@ -84,19 +83,17 @@ class StreamPipeline:
             policy=policy,
             max_span=max_span,
         )
-        self._vlm, self._reducer = vlm, reducer
+        self._vlm, self._reduction = vlm, reduction
         self._gate = PixelGate(
             threshold=gate_threshold, cell_pixels=vlm.patch_spec.rule.cell_pixels
         )
         self.scene: NDArray[np.float32] | None = None
         """What the newest clip shows, coarsely, see `encode.scene`; None before the first."""
-        self._fresh_clips, self._segment_clips = fresh_clips, segment_clips
+        self._fresh_clips = fresh_clips
         self._recall_blocks, self._max_question_tokens = recall_blocks, max_question_tokens
         self._policy, self._max_span = policy, max_span
         self._fresh: deque[_Fresh] = deque()
-        self._open: Recent | None = None
         self._cursor = first_cursor
-        self._context = ReductionContext()
         self._gaps = GapLog(MAX_GAPS)
         self._is_after_gap = False
         self._num_encoded = self._num_unchanged = 0
@@ -132,13 +129,12 @@ class StreamPipeline:
         self._is_after_gap = False
         while len(self._fresh) > self._fresh_clips:
             if self._fresh[0].after_gap:
-                self._close_segment()
-                self._context = ReductionContext(clip_index=self._context.clip_index)
+                self._append(self._reduction.flush())
             leaving = self._fresh.popleft().tokens
             with self._noting_loss_of(leaving.interval):
-                self._reduce(leaving)
-            if self._open and len(self._open.clips) >= self._segment_clips:
-                self._close_segment()
+                segments = self._reduction.push(leaving, self._behind())
+            self._tokens_seen += len(leaving)
+            self._append(segments)
 
     def interrupt(self, gap: Gap) -> None:
         """The stream was blind: remember when, and compare nothing across."""
@@ -146,34 +142,43 @@ class StreamPipeline:
         self._gate.forget()
         self._is_after_gap = True
 
-    def _reduce(self, tokens: VisualTokens) -> None:
-        """Leave some tokens out and let the others join the open segment."""
-        behind = self._fresh[0] if self._fresh else None
-        following = behind.tokens if behind and not behind.after_gap else None
-        context = replace(self._context, following=following)
-        kept, self._context = reduce_clip(self._reducer, tokens, context)
-        self._tokens_seen += len(tokens)
-        self._tokens_kept += len(kept)
-        if not len(kept):
-            self._extend_history(tokens.interval.end)
-            return
-        laid_out, self._cursor = self._vlm.lay_out_clip(kept, self._cursor)
-        clips = (*self._open.clips, laid_out) if self._open else (laid_out,)
-        start = self._open.interval if self._open else tokens.interval
-        self._open = Recent(clips=clips, interval=start.until(tokens.interval.end))
+    def _behind(self) -> VisualTokens | None:
+        """The oldest fresh clip; None where the stream was blind before it."""
+        if not self._fresh or self._fresh[0].after_gap:
+            return None
+        return self._fresh[0].tokens
+
+    def _append(self, segments: Sequence[Reduced]) -> None:
+        """Segments that are complete become blocks; one that fails costs no other one."""
+        failure: Exception | None = None
+        for segment in segments:
+            self._tokens_kept += segment.num_tokens
+            try:
+                with self._noting_loss_of(segment.interval):
+                    self._append_one(segment)
+            except Exception as error:
+                failure = error
+        if failure:
+            raise failure
+
+    def _append_one(self, segment: Reduced) -> None:
+        if segment.clips:
+            laid_out, self._cursor = self._lay_out(segment, self._cursor)
+            self.memory.append(join(laid_out.clips), segment.interval)
+        else:
+            self._extend_history(segment.interval.end)
+
+    def _lay_out(self, segment: Reduced, cursor: Cursor) -> tuple[Recent, Cursor]:
+        clips = []
+        for kept in segment.clips:
+            laid_out, cursor = self._vlm.lay_out_clip(kept, cursor)
+            clips.append(laid_out)
+        return Recent(clips=tuple(clips), interval=segment.interval), cursor
 
     def _extend_history(self, end: StreamTime) -> None:
         """Nothing new until `end`, for what has left the fresh window."""
-        if self._open:
-            self._open = replace(self._open, interval=self._open.interval.until(end))
-        elif self.memory.blocks:
+        if not self._reduction.extend(end) and self.memory.blocks:
             self.memory.extend(end)
-
-    def _close_segment(self) -> None:
-        segment, self._open = self._open, None
-        if segment:
-            with self._noting_loss_of(segment.interval):
-                self.memory.append(join(segment.clips), segment.interval)
 
     @contextmanager
     def _noting_loss_of(self, interval: Interval) -> Iterator[None]:
@@ -190,7 +195,7 @@ class StreamPipeline:
         Raises StreamEmptyError where nothing was seen yet, QuestionError where the question has
         more tokens than are allowed.
         """
-        if not (self._fresh or self._open or self.memory.blocks):
+        if not (self._fresh or self._reduction.waiting or self.memory.blocks):
             raise StreamEmptyError(f"stream {question.stream_id!r} has not shown a picture yet")
         self._check_length(question.text)
         recall = self._recall(question.text)
@@ -248,13 +253,18 @@ class StreamPipeline:
         return self.memory.recall(probe, self._recall_blocks)
 
     def _lay_out_recent(self) -> tuple[list[Recent], Cursor]:
-        """The open segment and each fresh clip, oldest first, and where text behind them goes."""
-        recent, cursor = [self._open] if self._open else [], self._cursor
+        """What waits to become a block and each fresh clip, oldest first, and where text behind
+        them goes.
+        """
+        recent, cursor = [], self._cursor
+        if waiting := self._reduction.waiting:
+            laid_out, cursor = self._lay_out(waiting, cursor)
+            recent = [laid_out]
         for number, fresh in enumerate(self._fresh):
-            laid_out, cursor = self._vlm.lay_out_clip(fresh.tokens, cursor)
+            clip, cursor = self._vlm.lay_out_clip(fresh.tokens, cursor)
             recent.append(
                 Recent(
-                    clips=(laid_out,),
+                    clips=(clip,),
                     interval=fresh.tokens.interval,
                     is_continued=number > 0 and not fresh.after_gap,
                 )
@@ -265,7 +275,8 @@ class StreamPipeline:
         """What is remembered now."""
         blocks = self.memory.blocks
         intervals = [block.interval for block in (*blocks[:1], *blocks[-1:])]
-        intervals += [self._open.interval] if self._open else []
+        waiting = self._reduction.waiting
+        intervals += [waiting.interval] if waiting else []
         intervals += [fresh.tokens.interval for fresh in self._fresh]
         return MemoryStatus(
             blocks=len(blocks),
@@ -275,7 +286,7 @@ class StreamPipeline:
             clips_encoded=self._num_encoded,
             clips_unchanged=self._num_unchanged,
             tokens_seen=self._tokens_seen,
-            tokens_kept=self._tokens_kept,
+            tokens_kept=self._tokens_kept + (waiting.num_tokens if waiting else 0),
             fresh_clips=len(self._fresh),
             remembered=intervals[0].until(intervals[-1].end) if intervals else None,
             gaps=self._gaps.newest(),

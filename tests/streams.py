@@ -11,7 +11,7 @@ from torch import Tensor
 
 from streamvlm.encode import Encoder, preprocess
 from streamvlm.pipeline import StreamPipeline
-from streamvlm.reduce import build_reducer
+from streamvlm.reduce import build_reducer, open_stream
 from streamvlm.respond import Answering
 from streamvlm.types import Clip, Question, Sampling
 from streamvlm.vlm.qwen import QwenVL
@@ -31,7 +31,6 @@ def make_pipeline(
     defaults: dict[str, Any] = dict(
         gate_threshold=0.0,
         fresh_clips=0,
-        segment_clips=1,
         budget_bytes=2**30,
         local_blocks=EVERYTHING,
         recall_blocks=EVERYTHING,
@@ -39,9 +38,9 @@ def make_pipeline(
         policy="keep",
         max_span=10**9,
     )
-    return StreamPipeline(
-        vlm, build_reducer(reduce or {"name": "all"}), sinks, cursor, **(defaults | settings)
-    )
+    reducer = build_reducer(reduce or {"name": "all"})
+    reduction = open_stream(reducer, settings.pop("segment_clips", 1))
+    return StreamPipeline(vlm, reduction, sinks, cursor, **(defaults | settings))
 
 
 def feed(pipeline: StreamPipeline, clips: list[Clip], batch: int = 1) -> None:

@@ -60,8 +60,9 @@ def digest(pipeline: StreamPipeline) -> str:
     for block in pipeline.memory.blocks:
         state.update(repr((block.block_id, block.interval)).encode())
         tensors += [block.kv.keys, block.kv.values, block.kv.positions, block.summary]
-    for clip in pipeline._open.clips if pipeline._open else ():
-        tensors += [clip.embeddings, clip.positions]
+    waiting = pipeline._reduction.waiting
+    for clip in waiting.clips if waiting else ():
+        tensors += [clip.features, clip.cells]
     tensors += [fresh.tokens.features for fresh in pipeline._fresh]
     for tensor in tensors:
         state.update(tensor.numpy().tobytes())

@@ -166,7 +166,7 @@ def test_a_failed_reduction_costs_its_clip_only(
     clips = [make_clip(i, size=clip_size(vlm)) for i in range(10)]
     feed(pipeline, clips[:5])
     with monkeypatch.context() as patched:
-        patched.setattr(pipeline, "_reducer", lambda *_: 1 / 0)
+        patched.setattr(pipeline._reduction, "_reducer", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             feed(pipeline, clips[5:6])
     feed(pipeline, clips[6:])
@@ -178,14 +178,14 @@ def test_a_reducer_knows_the_clips_around_and_nothing_across_a_gap(vlm: QwenVL) 
     pipeline = make_pipeline(vlm, fresh_clips=2)
     clips = [make_clip(i, size=clip_size(vlm)) for i in range(8)]
     known: list[tuple[float, float | None, float | None]] = []
-    keep_all = pipeline._reducer
+    keep_all = pipeline._reduction._reducer  # type: ignore[attr-defined]
 
     def spy(tokens: VisualTokens, context: ReductionContext) -> KeptTokens:
         around = (context.previous, context.following)
         known.append((tokens.pts_seconds, *(each and each.pts_seconds for each in around)))
         return keep_all(tokens, context)
 
-    pipeline._reducer = spy  # type: ignore[assignment]
+    pipeline._reduction._reducer = spy  # type: ignore[attr-defined]
     feed(pipeline, clips[:3])
     pipeline.interrupt(make_gap(3, 4))
     feed(pipeline, clips[4:])

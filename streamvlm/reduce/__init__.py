@@ -24,12 +24,17 @@ from streamvlm.reduce.strategies.random_rows import RandomRows
 from streamvlm.reduce.strategies.tome import ToMe
 from streamvlm.reduce.strategies.uniform import Uniform
 from streamvlm.reduce.strategies.vidcom2 import VidCom2
+from streamvlm.reduce.stream import AnyReducer, Reduced, StreamReduction, open_stream
 
 __all__ = [
     "REDUCERS",
+    "AnyReducer",
+    "Reduced",
     "Reducer",
     "ReductionContext",
+    "StreamReduction",
     "build_reducer",
+    "open_stream",
     "reduce_clip",
 ]
 

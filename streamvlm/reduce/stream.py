@@ -1,0 +1,111 @@
+"""One stream's reduction: clips go in as they leave the fresh window, segments come out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Protocol, runtime_checkable
+
+from streamvlm.reduce.base import Reducer, ReductionContext
+from streamvlm.reduce.carry import reduce_clip
+from streamvlm.types import Interval, KeptTokens, StreamTime, VisualTokens
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Reduced:
+    """Clips that follow each other, reduced."""
+
+    clips: tuple[KeptTokens, ...]
+    """None of them empty; none at all where nothing was worth keeping."""
+    interval: Interval
+    """What they stand for together, clips of which nothing was kept included."""
+
+    @property
+    def num_tokens(self) -> int:
+        """Kept in all."""
+        return sum(map(len, self.clips))
+
+
+class StreamReduction(Protocol):
+    """What a stream carries between its fresh window and its memory; bounded. One owner."""
+
+    def push(self, tokens: VisualTokens, following: VisualTokens | None) -> list[Reduced]:
+        """One more clip, and the one behind it where that is known. Gives the segments that are
+        complete now, in order. Where it fails, this clip is lost and nothing else.
+        """
+        ...
+
+    def flush(self) -> list[Reduced]:
+        """Nothing may be compared across what comes now: the segments of all that waits."""
+        ...
+
+    def extend(self, end: StreamTime) -> bool:
+        """Nothing new until `end`. False where nothing waits that could stand for it."""
+        ...
+
+    @property
+    def waiting(self) -> Reduced | None:
+        """What belongs to no complete segment yet, as a question sees it."""
+        ...
+
+
+@runtime_checkable
+class Opening(Protocol):
+    """A reducer that reduces segments, and cuts a stream into them itself."""
+
+    def open(self) -> StreamReduction:
+        """That of a stream which has seen nothing."""
+        ...
+
+
+AnyReducer = Reducer | Opening
+
+
+def open_stream(reducer: AnyReducer, segment_clips: int) -> StreamReduction:
+    """The reduction of a stream that has seen nothing. Segments have `segment_clips`, unless the
+    reducer cuts them itself.
+    """
+    if isinstance(reducer, Opening):
+        return reducer.open()
+    return ClipByClip(reducer, segment_clips)
+
+
+class ClipByClip:
+    """Each clip is reduced as it comes; so many make a segment."""
+
+    def __init__(self, reducer: Reducer, segment_clips: int) -> None:
+        self._reducer, self._segment_clips = reducer, segment_clips
+        self._context = ReductionContext()
+        self._open: Reduced | None = None
+
+    def push(self, tokens: VisualTokens, following: VisualTokens | None) -> list[Reduced]:
+        """See `StreamReduction`."""
+        context = replace(self._context, following=following)
+        kept, self._context = reduce_clip(self._reducer, tokens, context)
+        if not len(kept) and self._open is None:
+            return [Reduced(clips=(), interval=tokens.interval)]
+        before = self._open or Reduced(clips=(), interval=tokens.interval)
+        self._open = Reduced(
+            clips=(*before.clips, kept) if len(kept) else before.clips,
+            interval=before.interval.until(tokens.interval.end),
+        )
+        return self._close() if len(self._open.clips) >= self._segment_clips else []
+
+    def flush(self) -> list[Reduced]:
+        """See `StreamReduction`."""
+        self._context = ReductionContext(clip_index=self._context.clip_index)
+        return self._close()
+
+    def extend(self, end: StreamTime) -> bool:
+        """See `StreamReduction`."""
+        if self._open:
+            self._open = replace(self._open, interval=self._open.interval.until(end))
+        return self._open is not None
+
+    @property
+    def waiting(self) -> Reduced | None:
+        """See `StreamReduction`."""
+        return self._open
+
+    def _close(self) -> list[Reduced]:
+        closed, self._open = self._open, None
+        return [closed] if closed else []

@@ -6,6 +6,7 @@ that what differs is the reduction. `service` is the config as it is.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
@@ -14,10 +15,11 @@ from streamvlm.config import Config
 from streamvlm.errors import ConfigError
 from streamvlm.reduce import (
     REDUCERS,
-    Reducer,
-    ReductionContext,
+    SEGMENT_REDUCERS,
+    AnyReducer,
+    Reduced,
     build_reducer,
-    reduce_clip,
+    open_stream,
 )
 from streamvlm.types import VisualTokens
 
@@ -109,8 +111,8 @@ def method(name: str) -> Method:
     if name in METHODS:
         return METHODS[name]
     strategy, at, text = name.partition("@")
-    if not at or strategy not in REDUCERS or not _knobs(strategy):
-        adjustable = [f"{each}@RATIO" for each in REDUCERS if _knobs(each)]
+    if not at or not _knobs(strategy):
+        adjustable = [f"{each}@RATIO" for each in (*SEGMENT_REDUCERS, *REDUCERS) if _knobs(each)]
         raise ConfigError(
             f"no method {name!r}; allowed: {', '.join([*METHODS, *adjustable])}, "
             "with a RATIO such as 0.25"
@@ -129,7 +131,9 @@ def method(name: str) -> Method:
 
 def _knobs(strategy: str) -> set[str]:
     """The settings of a strategy that decide how much it keeps."""
-    settings: Any = REDUCERS[strategy]
+    settings: Any = {**SEGMENT_REDUCERS, **REDUCERS}.get(strategy)
+    if settings is None:
+        return set()
     return {each.name for each in fields(settings)} & {"keep_ratio", "threshold"}
 
 
@@ -147,18 +151,19 @@ def _threshold(strategy: str, ratio: float, clips: Sequence[VisualTokens]) -> fl
     return min(tried)[1]
 
 
-def kept_ratio(reducer: Reducer, clips: Sequence[VisualTokens]) -> float:
+def kept_ratio(reducer: AnyReducer, clips: Sequence[VisualTokens]) -> float:
     """The share of the tokens that a strategy keeps of a stream of these clips.
 
     A clip that begins before the one in front of it starts a new stream.
     """
-    context = ReductionContext()
-    seen = left = 0
+    reduction, kept, before = open_stream(reducer, 1), list[Reduced](), -math.inf
     for tokens, following in zip(clips, [*clips[1:], None], strict=True):
-        if context.previous and tokens.pts_seconds <= context.previous.pts_seconds:
-            context = ReductionContext()
-        is_last = following is None or following.pts_seconds <= tokens.pts_seconds
-        context = replace(context, following=None if is_last else following)
-        kept, context = reduce_clip(reducer, tokens, context)
-        seen, left = seen + len(tokens), left + len(kept)
-    return left / seen if seen else 1.0
+        if tokens.pts_seconds <= before:
+            kept += reduction.flush()
+            reduction = open_stream(reducer, 1)
+        before = tokens.pts_seconds
+        is_last = following is None or following.pts_seconds <= before
+        kept += reduction.push(tokens, None if is_last else following)
+    kept += reduction.flush()
+    seen = sum(map(len, clips))
+    return sum(each.num_tokens for each in kept) / seen if seen else 1.0

@@ -13,6 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 from streamvlm.errors import ConfigError
 from streamvlm.reduce.base import Reducer, ReductionContext
 from streamvlm.reduce.carry import reduce_clip
+from streamvlm.reduce.compressor import Compressor
 from streamvlm.reduce.strategies.all_tokens import AllTokens
 from streamvlm.reduce.strategies.divprune import DivPrune
 from streamvlm.reduce.strategies.dpp import DPP
@@ -24,10 +25,11 @@ from streamvlm.reduce.strategies.random_rows import RandomRows
 from streamvlm.reduce.strategies.tome import ToMe
 from streamvlm.reduce.strategies.uniform import Uniform
 from streamvlm.reduce.strategies.vidcom2 import VidCom2
-from streamvlm.reduce.stream import AnyReducer, Reduced, StreamReduction, open_stream
+from streamvlm.reduce.stream import AnyReducer, Opening, Reduced, StreamReduction, open_stream
 
 __all__ = [
     "REDUCERS",
+    "SEGMENT_REDUCERS",
     "AnyReducer",
     "Reduced",
     "Reducer",
@@ -52,25 +54,29 @@ REDUCERS: dict[str, type[Reducer]] = {
     "vidcom2": VidCom2,
 }
 
+SEGMENT_REDUCERS: dict[str, type[Opening]] = {"compressor": Compressor}
+"""Those that cut a stream into segments themselves."""
 
-def build_reducer(spec: dict[str, Any]) -> Reducer:
+
+def build_reducer(spec: dict[str, Any]) -> AnyReducer:
     """The strategy that `spec["name"]` names, with the other keys as its settings.
 
     Raises ConfigError that names the strategy, the setting and its value, and what is allowed.
     """
     settings = dict(spec)
     name = settings.pop("name", None)
-    if not isinstance(name, str) or name not in REDUCERS:
-        raise ConfigError(f"reduce: name = {name!r} is no strategy; known: {', '.join(REDUCERS)}")
-    strategy: Any = REDUCERS[name]
+    known: dict[str, Any] = {**SEGMENT_REDUCERS, **REDUCERS}
+    if not isinstance(name, str) or name not in known:
+        raise ConfigError(f"reduce: name = {name!r} is no strategy; known: {', '.join(known)}")
+    strategy = known[name]
     allowed = [setting.name for setting in fields(strategy)]
     # pydantic ignores unknown keys of standard dataclasses: a misspelt one would be its default.
     for key in settings:
         if key not in allowed:
-            known = ", ".join(allowed) or "none"
-            raise ConfigError(f"reduce: {name} has no setting {key!r}; allowed: {known}")
+            names = ", ".join(allowed) or "none"
+            raise ConfigError(f"reduce: {name} has no setting {key!r}; allowed: {names}")
     try:
-        reducer: Reducer = TypeAdapter(strategy).validate_python(settings)
+        reducer: AnyReducer = TypeAdapter(strategy).validate_python(settings)
     except ValidationError as error:
         raise ConfigError(f"reduce: {name}: {_explain(error)}") from error
     return reducer

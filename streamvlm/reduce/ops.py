@@ -64,16 +64,18 @@ def merge_rows(tokens: VisualTokens, owner: Tensor) -> KeptTokens:
     deepstack = tokens.deepstack
     return replace(
         kept,
-        features=_means(tokens.features[members], group, weight),
+        features=group_means(tokens.features[members], group, weight),
         weight=weight,
         deepstack=None
         if deepstack is None
-        else torch.stack([_means(each[members], group, weight) for each in deepstack]),
+        else torch.stack([group_means(each[members], group, weight) for each in deepstack]),
     )
 
 
-def _means(rows: Tensor, group: Tensor, weight: Tensor) -> Tensor:
-    """[K,D]: the mean of the rows of each group; a single row comes out as it was."""
+def group_means(rows: Tensor, group: Tensor, weight: Tensor) -> Tensor:
+    """[K,D]: the mean of the rows of each group, of which there are `weight` [K]; `group` int64 is
+    that of each of the rows [M,D]. A single row comes out as it was.
+    """
     wide = rows.to(torch.promote_types(rows.dtype, torch.float32))
     sums = wide.new_zeros(len(weight), rows.shape[-1]).index_add(0, group, wide)
     return (sums / weight[:, None]).to(rows.dtype)

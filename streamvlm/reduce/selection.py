@@ -50,16 +50,27 @@ def most_volume(directions: Tensor, count: int) -> Tensor:
     return choice.rows
 
 
-def most_relevant(directions: Tensor, importance: Tensor, count: int, weight: float) -> Tensor:
+def most_relevant(
+    directions: Tensor,
+    importance: Tensor,
+    count: int,
+    weight: float,
+    *,
+    known: Tensor | None = None,
+) -> Tensor:
     """Always the row of the highest `weight` x importance - (1 - weight) x cosine to the most alike
-    of those chosen (maximal marginal relevance): O(count N D). `importance` is float [N].
+    of those chosen (maximal marginal relevance): O(count N D). `importance` is float [N]; `known`
+    are directions [M,D] that are chosen already.
     """
+    is_first = known is None or not len(known)
     alike = torch.zeros_like(importance)
+    if known is not None and len(known):
+        alike = (directions @ known.T).amax(dim=1)
     choice = _Choice(directions)
     for step in range(count):
         row = choice.best(weight * importance - (1 - weight) * alike)
         own = directions @ directions.index_select(0, row)[0]
-        alike = own if step == 0 else torch.maximum(alike, own)
+        alike = own if is_first and step == 0 else torch.maximum(alike, own)
     return choice.rows
 
 

@@ -32,6 +32,21 @@ Distance = Annotated[float, Ge(0), Le(2)]
 """1 - cosine: 0 same direction, 1 unrelated, 2 opposite."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Change:
+    """How a clip differs from what was last kept of its cells."""
+
+    distance: Tensor
+    """float [N]."""
+    is_changed: Tensor
+    """bool [N]: beyond the threshold. One minus their share is the drop ratio of the curve: neither
+    refreshes nor caps are in it."""
+    is_cut: Tensor
+    """bool []: another scene."""
+    is_due: Tensor
+    """bool [N]: to be refreshed."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DTD:
     """Keep what changed; `context.max_kept` caps the count, the most changed cells first."""
@@ -69,24 +84,34 @@ class DTD:
         return self._against_kept(tokens, context)
 
     def _against_kept(self, tokens: VisualTokens, context: ReductionContext) -> KeptTokens:
+        found = self.compare(tokens, context)
+        if found is None:
+            return _whole_clip(tokens, context.max_kept)
+        rows = strongest_rows(
+            found.is_changed | found.is_cut | found.is_due,
+            found.distance,
+            at_least=self.min_kept,
+            at_most=context.max_kept,
+        )
+        return keep_rows(tokens, rows)
+
+    def compare(self, tokens: VisualTokens, context: ReductionContext) -> Change | None:
+        """How the clip differs from what was last kept; None without anything to compare with."""
         reference = context.reference
         if reference is None or reference.grid_thw != tokens.grid_thw:
-            return _whole_clip(tokens, context.max_kept)
+            return None
         if self.neighbourhood == 1:
             distance = cosine_distance(tokens.features, reference.features)
         else:
             distance = neighbour_distance(tokens.features, reference.features, tokens.grid_thw)
         # A zero vector (padding) says nothing: it is no change, whatever was there before.
         distance = distance.masked_fill(~tokens.features.any(dim=-1), 0.0)
-        is_cut = distance.mean() > self.cut_threshold
-        is_due = self._is_due(reference.age, context.clip_index)
-        rows = strongest_rows(
-            (distance > self.threshold) | is_cut | is_due,
-            distance,
-            at_least=self.min_kept,
-            at_most=context.max_kept,
+        return Change(
+            distance=distance,
+            is_changed=distance > self.threshold,
+            is_cut=distance.mean() > self.cut_threshold,
+            is_due=self._is_due(reference.age, context.clip_index),
         )
-        return keep_rows(tokens, rows)
 
     def _is_due(self, age: Tensor, clip_index: int) -> Tensor:
         """bool [N]: cells whose turn it is to be refreshed, or that missed it under a cap."""

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from streamvlm import evidence
@@ -43,6 +44,9 @@ MAX_GAPS = 64
 
 ENGINE_FAILED = "ENGINE_FAILED"
 """Reason of a gap where pictures came but could not be taken in."""
+
+DEGRADED = "DEGRADED"
+"""Reason of a gap where the vision tower made something of pictures that is no number."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -125,6 +129,8 @@ class StreamPipeline:
         Where that fails, what was lost is noted as a gap and the error raised; the stream goes on.
         """
         self._num_encoded += 1
+        with self._noting_loss_of(tokens.interval, DEGRADED):
+            _check_finite(tokens)
         self._fresh.append(_Fresh(tokens=tokens, after_gap=self._is_after_gap))
         self._is_after_gap = False
         while len(self._fresh) > self._fresh_clips:
@@ -181,11 +187,11 @@ class StreamPipeline:
             self.memory.extend(end)
 
     @contextmanager
-    def _noting_loss_of(self, interval: Interval) -> Iterator[None]:
+    def _noting_loss_of(self, interval: Interval, reason: str = ENGINE_FAILED) -> Iterator[None]:
         try:
             yield
         except Exception:
-            self._gaps.add(Gap(interval=interval, reason=ENGINE_FAILED))
+            self._gaps.add(Gap(interval=interval, reason=reason))
             raise
 
     def ask(self, question: Question, asked_at: float, blind: Gap | None = None) -> Answering:
@@ -291,3 +297,10 @@ class StreamPipeline:
             remembered=intervals[0].until(intervals[-1].end) if intervals else None,
             gaps=self._gaps.newest(),
         )
+
+
+def _check_finite(tokens: VisualTokens) -> None:
+    """Raise ValueError for what would poison all that is compared with it or attends to it."""
+    parts = [tokens.features] if tokens.deepstack is None else [tokens.features, tokens.deepstack]
+    if not torch.stack([part.isfinite().all() for part in parts]).all():
+        raise ValueError(f"the clip at {tokens.pts_seconds:.2f} s has features that are not finite")

@@ -169,7 +169,8 @@ class Gap:
     interval: Interval
     reason: str
     """A reason of `errors.SourceError`, such as "SOURCE_UNREACHABLE"; or "ENGINE_LATE" and
-    "ENGINE_FAILED" where pictures came but were not taken in."""
+    "ENGINE_FAILED" where pictures came but were not taken in, "DEGRADED" where what the model made
+    of them is no number."""
 
 
 class SourceState(StrEnum):

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+import torch
 
-from streamvlm.pipeline import ENGINE_FAILED, MAX_GAPS
+from streamvlm.encode import Encoder
+from streamvlm.pipeline import DEGRADED, ENGINE_FAILED, MAX_GAPS
 from streamvlm.reduce import ReductionContext
 from streamvlm.types import KeptTokens, VisualTokens
 from streamvlm.vlm import load
 from streamvlm.vlm.qwen import QwenVL
 from tests.conftest import clip_size, make_clip, make_gap, tiny_vlm
-from tests.streams import ask, feed, make_pipeline
+from tests.streams import ask, feed, make_pipeline, streamed_logits
 
 
 def still(vlm: QwenVL, count: int, first: int = 0) -> list:
@@ -196,6 +200,22 @@ def test_a_reducer_knows_the_clips_around_and_nothing_across_a_gap(vlm: QwenVL) 
         (4.25, None, 5.25),
         (5.25, 4.25, 6.25),
     ]
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_features_that_are_no_numbers_cost_their_clip_only(vlm: QwenVL, value: float) -> None:
+    pipeline = make_pipeline(vlm, {"name": "dtd"}, fresh_clips=2)
+    clips = [make_clip(i, size=clip_size(vlm)) for i in range(8)]
+    feed(pipeline, clips[:4])
+    (tokens,) = Encoder(tower=vlm, max_batch_clips=1).encode(clips[4:5])
+    features = tokens.features.clone()
+    features[3, 5] = value
+    with pytest.raises(ValueError, match=r"at 4\.25 s has features that are not finite"):
+        pipeline.feed(replace(tokens, features=features))
+    feed(pipeline, clips[5:])
+    (gap,) = pipeline.status().gaps
+    assert (gap.reason, gap.interval.start.pts_seconds) == (DEGRADED, 4)
+    assert torch.stack(streamed_logits(ask(pipeline, "What?"), 2)[0]).isfinite().all()
 
 
 def test_a_change_of_size_starts_anew(vlm: QwenVL) -> None:

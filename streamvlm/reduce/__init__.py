@@ -19,6 +19,7 @@ from streamvlm.reduce.strategies.divprune import DivPrune
 from streamvlm.reduce.strategies.dpp import DPP
 from streamvlm.reduce.strategies.dtd import DTD
 from streamvlm.reduce.strategies.evs import EVS
+from streamvlm.reduce.strategies.holitom import HoliTom
 from streamvlm.reduce.strategies.ktv import KTV
 from streamvlm.reduce.strategies.mmr import MMR
 from streamvlm.reduce.strategies.random_rows import RandomRows
@@ -54,7 +55,10 @@ REDUCERS: dict[str, type[Reducer]] = {
     "vidcom2": VidCom2,
 }
 
-SEGMENT_REDUCERS: dict[str, type[Opening]] = {"compressor": Compressor}
+SEGMENT_REDUCERS: dict[str, type[Opening]] = {
+    "compressor": Compressor,
+    "holitom": HoliTom,
+}
 """Those that cut a stream into segments themselves."""
 
 

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
+import torch
+
 from streamvlm.reduce.base import Reducer, ReductionContext
 from streamvlm.reduce.carry import reduce_clip
+from streamvlm.reduce.ops import keep_rows
+from streamvlm.reduce.segment import Segment, Segmenter
 from streamvlm.types import Interval, KeptTokens, StreamTime, VisualTokens
 
 
@@ -67,6 +72,58 @@ def open_stream(reducer: AnyReducer, segment_clips: int) -> StreamReduction:
     if isinstance(reducer, Opening):
         return reducer.open()
     return ClipByClip(reducer, segment_clips)
+
+
+class BySegment:
+    """Clips wait, whole, until the segment that they belong to is complete; then it is reduced."""
+
+    def __init__(
+        self,
+        new_segmenter: Callable[[], Segmenter],
+        reduce: Callable[[Sequence[VisualTokens], Segment], list[KeptTokens]],
+    ) -> None:
+        """`reduce` gives what is kept of each clip of a segment."""
+        self._new_segmenter, self._reduce = new_segmenter, reduce
+        self._segmenter = new_segmenter()
+        self._waiting: list[VisualTokens] = []
+
+    def push(self, tokens: VisualTokens, following: VisualTokens | None) -> list[Reduced]:
+        """See `StreamReduction`."""
+        is_other_size = self._waiting and self._waiting[-1].grid_thw != tokens.grid_thw
+        done = self.flush() if is_other_size else []
+        segments = self._segmenter.push(tokens.features)
+        self._waiting.append(tokens)
+        return done + [self._complete(segment) for segment in segments]
+
+    def flush(self) -> list[Reduced]:
+        """See `StreamReduction`."""
+        return [self._complete(segment) for segment in self._segmenter.flush()]
+
+    def extend(self, end: StreamTime) -> bool:
+        """See `StreamReduction`."""
+        if self._waiting:
+            newest = self._waiting[-1]
+            self._waiting[-1] = replace(newest, interval=newest.interval.until(end))
+        return bool(self._waiting)
+
+    @property
+    def waiting(self) -> Reduced | None:
+        """See `StreamReduction`: whole clips, as nobody knows yet what will be left of them."""
+        if not self._waiting:
+            return None
+        rows = torch.arange(len(self._waiting[0]), device=self._waiting[0].features.device)
+        return Reduced(
+            clips=tuple(keep_rows(clip, rows) for clip in self._waiting if len(clip)),
+            interval=self._waiting[0].interval.until(self._waiting[-1].interval.end),
+        )
+
+    def _complete(self, segment: Segment) -> Reduced:
+        clips = self._waiting[: segment.num_clips]
+        del self._waiting[: segment.num_clips]
+        return Reduced(
+            clips=tuple(kept for kept in self._reduce(clips, segment) if len(kept)),
+            interval=clips[0].interval.until(clips[-1].interval.end),
+        )
 
 
 class ClipByClip:

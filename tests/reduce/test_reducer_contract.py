@@ -10,7 +10,15 @@ import pytest
 import torch
 from made_tokens import make_tokens, reduce_stream
 
-from streamvlm.reduce import REDUCERS, ReductionContext, build_reducer, reduce_clip, strategies
+from streamvlm.reduce import (
+    REDUCERS,
+    SEGMENT_REDUCERS,
+    ReductionContext,
+    build_reducer,
+    reduce_clip,
+    strategies,
+)
+from streamvlm.reduce.compressor import Compressor
 from streamvlm.types import VisualTokens
 
 GRIDS = {0: (1, 0, 0), 1: (1, 1, 1), 2: (1, 1, 2), 7: (1, 7, 1), 64: (1, 8, 8)}
@@ -177,4 +185,7 @@ def test_every_file_of_strategies_is_in_the_table() -> None:
         f"{strategies.__name__}.{module.name}"
         for module in pkgutil.iter_modules(strategies.__path__)
     }
-    assert files == {strategy.__module__ for strategy in REDUCERS.values()}
+    composed = {Compressor.__module__}
+    assert files | composed == {
+        strategy.__module__ for strategy in (*REDUCERS.values(), *SEGMENT_REDUCERS.values())
+    }

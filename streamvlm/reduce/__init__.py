@@ -19,6 +19,7 @@ from streamvlm.reduce.strategies.divprune import DivPrune
 from streamvlm.reduce.strategies.dpp import DPP
 from streamvlm.reduce.strategies.dtd import DTD
 from streamvlm.reduce.strategies.evs import EVS
+from streamvlm.reduce.strategies.fluxmem import FluxMem
 from streamvlm.reduce.strategies.holitom import HoliTom
 from streamvlm.reduce.strategies.ktv import KTV
 from streamvlm.reduce.strategies.mmr import MMR
@@ -47,6 +48,7 @@ REDUCERS: dict[str, type[Reducer]] = {
     "dpp": DPP,
     "dtd": DTD,
     "evs": EVS,
+    "fluxmem": FluxMem,
     "ktv": KTV,
     "mmr": MMR,
     "random": RandomRows,

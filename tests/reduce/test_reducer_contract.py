@@ -28,7 +28,7 @@ VARIANTS: list[dict[str, Any]] = [
     {"name": "dtd", "compare_with": "previous"},
 ]
 
-MERGING = {"tome"}
+MERGING = {"fluxmem", "tome"}
 """What these keep are means of rows."""
 
 every_strategy = pytest.mark.parametrize(
@@ -77,7 +77,7 @@ def test_kept_rows_are_real_ones_in_order(
         assert (kept.grid_thw, kept.interval) == (tokens.grid_thw, tokens.interval)
         assert (kept.deepstack is None) is (tokens.deepstack is None)
         if spec["name"] in MERGING:
-            assert kept.weight.sum() == size, "every token is in one row"
+            assert kept.weight.sum() <= size, "no token is in two rows"
             assert (kept.weight >= 1).all()
             continue
         assert torch.equal(kept.weight, torch.ones(len(kept)))

@@ -29,7 +29,7 @@ from streamvlm.evaluate.suites import mini
 from streamvlm.vlm import load
 
 BASELINES = ("full", "last-4-frames", "last-8-frames")
-STRATEGIES = ("uniform", "random", "dtd")
+STRATEGIES = ("uniform", "random", "dtd", "compressor")
 RATIOS = (0.5, 0.25, 0.17, 0.1, 0.05)
 """Besides 1, which is the oracle."""
 BLIND_SEEDS = mini.TEST_SEEDS[-200:]

@@ -13,11 +13,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from streamvlm import evidence
-from streamvlm.encode import PixelGate, scene_of
+from streamvlm.encode import PixelGate, check_finite, scene_of
 from streamvlm.errors import QuestionError, StreamEmptyError
 from streamvlm.evidence import Recent
 from streamvlm.gaps import GapLog
@@ -130,7 +129,7 @@ class StreamPipeline:
         """
         self._num_encoded += 1
         with self._noting_loss_of(tokens.interval, DEGRADED):
-            _check_finite(tokens)
+            check_finite(tokens)
         self._fresh.append(_Fresh(tokens=tokens, after_gap=self._is_after_gap))
         self._is_after_gap = False
         while len(self._fresh) > self._fresh_clips:
@@ -297,10 +296,3 @@ class StreamPipeline:
             remembered=intervals[0].until(intervals[-1].end) if intervals else None,
             gaps=self._gaps.newest(),
         )
-
-
-def _check_finite(tokens: VisualTokens) -> None:
-    """Raise ValueError for what would poison all that is compared with it or attends to it."""
-    parts = [tokens.features] if tokens.deepstack is None else [tokens.features, tokens.deepstack]
-    if not torch.stack([part.isfinite().all() for part in parts]).all():
-        raise ValueError(f"the clip at {tokens.pts_seconds:.2f} s has features that are not finite")

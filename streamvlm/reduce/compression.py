@@ -202,7 +202,8 @@ class CompressorStream:
         owner = own_all(keep)
         counts = [int(keep.sum())]
         if settings.merge != "off":
-            owner = join_static(features, owner, segment.is_static)
+            into_first = settings.merge == "first"
+            owner = join_static(features, owner, segment.is_static, into_first=into_first)
         counts.append(_num_standing(owner))
         if settings.background_ratio < 1:
             owner = join_background(features, owner, segment.is_static, settings.background_ratio)

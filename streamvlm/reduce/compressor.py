@@ -51,8 +51,9 @@ class Compressor:
     static_similarity: Annotated[float, Ge(-1), Le(1)] = 0.8
     segment_clips: Annotated[int, Ge(1)] = 8
     """Most clips of a segment, and most that wait."""
-    merge: Literal["off", "medoid", "mean"] = "medoid"
-    """What stands for a static cell that is kept more than once in a segment."""
+    merge: Literal["off", "first", "medoid", "mean"] = "medoid"
+    """What stands for a static cell that is kept more than once in a segment: the first, which says
+    best when it came, the one most like all, or their mean in its place."""
     background_ratio: KeepRatio = 1.0
     """How many of the static tokens of a segment stay; 1: all."""
     key_share: Annotated[float, Ge(0), Le(1)] = 0.0

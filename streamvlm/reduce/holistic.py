@@ -29,13 +29,19 @@ def own_all(keep: Tensor) -> Tensor:
     return torch.where(keep, rows, -1)
 
 
-def join_static(features: Tensor, owner: Tensor, is_static: Tensor) -> Tensor:
-    """Rows of the same static cell join the one nearest to their mean: `features` float [T,N,D],
-    `is_static` bool [N].
+def join_static(
+    features: Tensor, owner: Tensor, is_static: Tensor, *, into_first: bool = False
+) -> Tensor:
+    """Rows of the same static cell join the one nearest to their mean, or the first: `features`
+    float [T,N,D], `is_static` bool [N].
     """
     is_kept = owner >= 0
     cells = (is_static & (is_kept.sum(dim=0) > 1)).nonzero().flatten()  # [S]
-    kept, shown = is_kept[:, cells], features[:, cells].float()  # [T,S], [T,S,D]
+    kept = is_kept[:, cells]  # [T,S]
+    if into_first:
+        first = kept.byte().argmax(dim=0)
+        return owner.index_copy(1, cells, torch.where(kept, first * owner.shape[1] + cells, -1))
+    shown = features[:, cells].float()  # [T,S,D]
     mean = (shown * kept[..., None]).sum(dim=0) / kept.sum(dim=0)[:, None]
     distance = cosine_distance(shown.flatten(0, 1), mean.repeat(len(shown), 1)).view_as(kept)
     nearest = first_highest(-distance.masked_fill(~kept, torch.inf).T)  # [S]

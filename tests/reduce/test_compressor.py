@@ -141,6 +141,18 @@ def test_refreshed_cells_of_a_segment_become_one_token() -> None:
     assert weight == merged.steps.dropped_to, "every token that came is in one that stayed"
 
 
+def test_the_first_of_a_cell_says_when_it_came() -> None:
+    still = noise(CELLS, SIZE, seed=0)
+    clips = [
+        make_clip(still + 0.1 * noise(CELLS, SIZE, seed=number + 1), number) for number in range(8)
+    ]
+    for merge, is_first in (("first", True), ("medoid", False)):
+        segments = compress(compressor(max_age=1, merge=merge, keep_ratio=1.0), clips)
+        rows = rows_by_clip(segments)
+        assert sum(map(len, rows.values())) == CELLS
+        assert (list(rows) == [0.25]) is is_first
+
+
 def test_the_background_may_shrink_but_never_to_nothing() -> None:
     clips = scene(40)
     full = compressor()
@@ -213,7 +225,7 @@ def test_its_state_is_bounded() -> None:
     ("settings", "words"),
     [
         ({"keep_ratio": 0}, ["keep_ratio = 0", "greater than 0"]),
-        ({"merge": "all"}, ["'all'", "'off', 'medoid' or 'mean'"]),
+        ({"merge": "all"}, ["'all'", "'off', 'first', 'medoid' or 'mean'"]),
         ({"keep_ratio": 0.5, "tokens_per_minute": 60}, ["keep_ratio has no effect"]),
         ({"segment": 4}, ["compressor has no setting 'segment'", "segment_clips"]),
     ],

@@ -11,6 +11,7 @@ import torch
 from streamvlm.encode import Encoder
 from streamvlm.pipeline import DEGRADED, ENGINE_FAILED, MAX_GAPS
 from streamvlm.reduce import ReductionContext
+from streamvlm.reduce.stream import ClipByClip
 from streamvlm.types import KeptTokens, VisualTokens
 from streamvlm.vlm import load
 from streamvlm.vlm.qwen import QwenVL
@@ -178,18 +179,22 @@ def test_a_failed_reduction_costs_its_clip_only(
     assert (gap.interval.start.pts_seconds, gap.interval.end.pts_seconds) == (3, 4)
 
 
-def test_a_reducer_knows_the_clips_around_and_nothing_across_a_gap(vlm: QwenVL) -> None:
+def test_a_reducer_knows_the_clips_around_and_nothing_across_a_gap(
+    vlm: QwenVL, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pipeline = make_pipeline(vlm, fresh_clips=2)
     clips = [make_clip(i, size=clip_size(vlm)) for i in range(8)]
     known: list[tuple[float, float | None, float | None]] = []
-    keep_all = pipeline._reduction._reducer  # type: ignore[attr-defined]
+    reduction = pipeline._reduction
+    assert isinstance(reduction, ClipByClip)
+    keep_all = reduction._reducer
 
     def spy(tokens: VisualTokens, context: ReductionContext) -> KeptTokens:
         around = (context.previous, context.following)
         known.append((tokens.pts_seconds, *(each and each.pts_seconds for each in around)))
         return keep_all(tokens, context)
 
-    pipeline._reduction._reducer = spy  # type: ignore[attr-defined]
+    monkeypatch.setattr(reduction, "_reducer", spy)
     feed(pipeline, clips[:3])
     pipeline.interrupt(make_gap(3, 4))
     feed(pipeline, clips[4:])

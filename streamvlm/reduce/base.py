@@ -66,8 +66,8 @@ class Reducer(Protocol):
 class Carrying(Protocol):
     """A reducer that carries something of its own from clip to clip. It has no state itself."""
 
-    def carry(self, tokens: VisualTokens, context: ReductionContext, kept: KeptTokens) -> Any:
-        """The `carried` of the next clip: of a size that does not grow; changes no argument."""
+    def advance(self, tokens: VisualTokens, context: ReductionContext) -> tuple[KeptTokens, Any]:
+        """What the call gives, and the `carried` of the next clip: of a size that does not grow."""
         ...
 
 

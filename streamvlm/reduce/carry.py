@@ -14,8 +14,10 @@ def reduce_clip(
     reducer: Reducer, tokens: VisualTokens, context: ReductionContext
 ) -> tuple[KeptTokens, ReductionContext]:
     """What is kept of a clip, and the context of the clip behind it."""
-    kept = reducer(tokens, context)
-    carried = reducer.carry(tokens, context, kept) if isinstance(reducer, Carrying) else None
+    if isinstance(reducer, Carrying):
+        kept, carried = reducer.advance(tokens, context)
+    else:
+        kept, carried = reducer(tokens, context), None
     behind = replace(
         context,
         clip_index=context.clip_index + 1,

@@ -43,6 +43,8 @@ _DIVERSITY_WEIGHT = 0.5
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Waiting:
+    """A clip that belongs to no complete segment yet, and what dropping left of it."""
+
     tokens: VisualTokens
     kept: KeptTokens
 
@@ -227,11 +229,13 @@ class CompressorStream:
 
     def _with_key_clip(self, features: Tensor, owner: Tensor, num_kept_now: int) -> Tensor:
         """Where the segment opens a new scene, its key clip gets more of its tokens."""
+        if not self._settings.key_share:
+            return owner
         mean = features.float().mean(dim=1)  # [T,D]
         key = int(cosine_distance(mean, mean.mean(dim=0, keepdim=True)).argmin())
         self._keys.push(features[key])
         is_new = self._keys.runs[-1].num_clips == 1
-        if not (self._settings.key_share and is_new and self._allowance):
+        if not (is_new and self._allowance):
             return owner
         more = round(self._settings.key_share * num_kept_now)
         score = KTV().scores(features[key]).masked_fill(owner[key] >= 0, -torch.inf)

@@ -113,12 +113,16 @@ def by_strength(strength: Tensor) -> Tensor:
     return strength.sort(descending=True, stable=True).indices
 
 
-def first_highest(values: Tensor) -> Tensor:
-    """int64 [...]: where the highest of [...,N] is, of equal ones the first.
-
-    Values are compared in steps: the last bits of what is equal depend on where it stands.
+def in_steps(values: Tensor) -> Tensor:
+    """float [...], whole numbers: what differs in its last bits only, which depend on where it
+    stands, is equal here.
     """
-    steps = (values * _STEPS).round()
+    return (values * _STEPS).round()
+
+
+def first_highest(values: Tensor) -> Tensor:
+    """int64 [...]: where the highest of [...,N] is, of equal ones the first; compared in steps."""
+    steps = in_steps(values)
     return (steps == steps.amax(dim=-1, keepdim=True)).byte().argmax(dim=-1)
 
 

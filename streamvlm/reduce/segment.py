@@ -199,8 +199,3 @@ class AnchorSegmenter:
         if not num_clips:
             return []
         return [Segment(num_clips=num_clips, is_static=self._is_static & (num_clips > 1))]
-
-    @property
-    def num_waiting(self) -> int:
-        """Clips that belong to no segment yet."""
-        return self._num_clips

@@ -40,9 +40,8 @@ class Counting:
     def __call__(self, tokens: VisualTokens, context: ReductionContext) -> KeptTokens:
         return keep_rows(tokens, torch.tensor([0]))
 
-    def carry(self, tokens: VisualTokens, context: ReductionContext, kept: KeptTokens) -> int:
-        assert len(kept) == 1
-        return (context.carried or 0) + 1
+    def advance(self, tokens: VisualTokens, context: ReductionContext) -> tuple[KeptTokens, int]:
+        return self(tokens, context), (context.carried or 0) + 1
 
 
 def test_a_clip_leaves_all_that_the_next_one_may_know() -> None:

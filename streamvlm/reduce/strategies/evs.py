@@ -16,7 +16,7 @@ import torch
 from annotated_types import Gt, Le
 from torch import Tensor
 
-from streamvlm.reduce.base import KeepRatio, ReductionContext, Signal
+from streamvlm.reduce.base import KeepRatio, ReductionContext, Signal, num_kept
 from streamvlm.reduce.ops import cosine_distance, evenly_spaced, keep_rows, strongest_rows
 from streamvlm.types import KeptTokens, VisualTokens
 
@@ -35,26 +35,22 @@ class EVS:
 
     def __call__(self, tokens: VisualTokens, context: ReductionContext) -> KeptTokens:
         """Keep what changed; all while there is nothing of this grid to compare with."""
-        distance = _distance(tokens, context)
-        if distance is None or self.keep_ratio == 1:
-            most = len(tokens) if context.max_kept is None else context.max_kept
-            return keep_rows(tokens, evenly_spaced(len(tokens), min(len(tokens), most)))
-        keep = distance > self._threshold(distance, context)
-        return keep_rows(
-            tokens, strongest_rows(keep, distance, at_least=0, at_most=context.max_kept)
-        )
+        return self.advance(tokens, context)[0]
 
-    def carry(
-        self, tokens: VisualTokens, context: ReductionContext, kept: KeptTokens
-    ) -> Tensor | None:
-        """The threshold, float []; None until two clips could be compared."""
+    def advance(
+        self, tokens: VisualTokens, context: ReductionContext
+    ) -> tuple[KeptTokens, Tensor | None]:
+        """With the threshold for the next clip, float []; None until two could be compared."""
+        whole = evenly_spaced(len(tokens), num_kept(len(tokens), 1.0, context.max_kept))
         distance = _distance(tokens, context)
         if distance is None:
-            return context.carried  # type: ignore[no-any-return]
+            return keep_rows(tokens, whole), context.carried
         threshold = self._threshold(distance, context)
-        share = (distance > threshold).float().mean()
-        moved = threshold * torch.exp(self.gain * (share / self.keep_ratio - 1))
-        return moved.clamp(_LOWEST, _HIGHEST)
+        keep = distance > threshold
+        rows = strongest_rows(keep, distance, at_least=0, at_most=context.max_kept)
+        moved = threshold * torch.exp(self.gain * (keep.float().mean() / self.keep_ratio - 1))
+        carried = moved.clamp(_LOWEST, _HIGHEST)
+        return keep_rows(tokens, whole if self.keep_ratio == 1 else rows), carried
 
     def _threshold(self, distance: Tensor, context: ReductionContext) -> Tensor:
         """The one that was carried here; where none was, the share of this clip decides."""

@@ -22,6 +22,7 @@ from streamvlm.reduce.ops import (
     cosine_distance,
     first_highest,
     group_means,
+    in_steps,
     keep_rows,
     merge_rows,
     neighbour_distance,
@@ -93,7 +94,7 @@ def _joined(tokens: VisualTokens, owner: Tensor) -> Tensor:
     features = tokens.features[kept].float()
     far = cosine_distance(features, group_means(features, group, weight)[group])
     # The member nearest to the mean stands for its group, of equally near ones the first.
-    order = by_strength(-(far * 2**16).round())
+    order = by_strength(-in_steps(far))
     first = torch.full((len(groups),), len(order), dtype=torch.int64, device=owner.device)
     rank = torch.arange(len(order), device=owner.device)
     first = first.scatter_reduce(0, group[order], rank, "amin")

@@ -14,7 +14,14 @@ import torch
 from torch import Tensor
 
 from streamvlm.reduce.base import KeepRatio, ReductionContext, Signal, num_kept
-from streamvlm.reduce.ops import by_strength, directions, first_highest, keep_rows, merge_rows
+from streamvlm.reduce.ops import (
+    by_strength,
+    directions,
+    first_highest,
+    in_steps,
+    keep_rows,
+    merge_rows,
+)
 from streamvlm.types import KeptTokens, VisualTokens
 
 
@@ -47,7 +54,7 @@ def _owners(features: Tensor, count: int) -> Tensor:
         cosine = directions(sums[leaving]) @ directions(sums[staying]).T
         nearest = first_highest(cosine)
         alike = cosine.gather(1, nearest[:, None])[:, 0]
-        most = by_strength((alike * 2**16).round())[: len(rows) - count]
+        most = by_strength(in_steps(alike))[: len(rows) - count]
         gone, into = leaving[most], staying[nearest[most]]
         sums = sums.index_add(0, into, sums[gone])
         joins = torch.arange(len(features), device=features.device).index_copy(0, gone, into)

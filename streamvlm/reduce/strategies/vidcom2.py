@@ -49,32 +49,30 @@ class VidCom2:
 
     def __call__(self, tokens: VisualTokens, context: ReductionContext) -> KeptTokens:
         """Keep the tokens of the lowest resemblance."""
+        return self.advance(tokens, context)[0]
+
+    def advance(
+        self, tokens: VisualTokens, context: ReductionContext
+    ) -> tuple[KeptTokens, _Stream | None]:
+        """With what is usual on the stream, this clip included; None while it showed nothing."""
         if not len(tokens):
-            return keep_rows(tokens, torch.empty(0, dtype=torch.int64))
+            return keep_rows(tokens, torch.empty(0, dtype=torch.int64)), context.carried
         rows, stream = _look(tokens, context)
-        to_stream = _resemblance(rows, stream.mean)
+        to_stream, mean = _resemblance(rows, stream.mean), rows.mean(dim=0)
         ratio = self.keep_ratio
         if context.carried is not None and ratio < 1:
             unusual = (stream.resemblance - to_stream.mean()) / _TEMPERATURE
             ratio = min(1.0, ratio * float(unusual.exp().clamp(_LEAST, _MOST)))
         count = num_kept(len(tokens), ratio, context.max_kept)
-        strength = -(to_stream + _resemblance(rows, rows.mean(dim=0)))
-        return keep_rows(tokens, by_strength(strength)[:count])
-
-    def carry(
-        self, tokens: VisualTokens, context: ReductionContext, kept: KeptTokens
-    ) -> _Stream | None:
-        """The moving means with this clip; None while there was none."""
-        if not len(tokens):
-            return context.carried  # type: ignore[no-any-return]
-        rows, stream = _look(tokens, context)
+        strength = -(to_stream + _resemblance(rows, mean))
         weight = 1 / min(stream.num_clips + 1, self.horizon_clips)
-        return _Stream(
+        carried = _Stream(
             channels=stream.channels,
-            mean=stream.mean.lerp(rows.mean(dim=0), weight),
-            resemblance=stream.resemblance.lerp(_resemblance(rows, stream.mean).mean(), weight),
+            mean=stream.mean.lerp(mean, weight),
+            resemblance=stream.resemblance.lerp(to_stream.mean(), weight),
             num_clips=stream.num_clips + 1,
         )
+        return keep_rows(tokens, by_strength(strength)[:count]), carried
 
 
 def _look(tokens: VisualTokens, context: ReductionContext) -> tuple[Tensor, _Stream]:

@@ -28,8 +28,9 @@ from streamvlm.evaluate.items import Case
 from streamvlm.evaluate.live_truth import LiveTruth
 from streamvlm.evaluate.outcomes import Outcome
 from streamvlm.evaluate.rtsp_camera import RtspCamera
-from streamvlm.evaluate.suites.mini import PICTURE, TEST_SEEDS, SyntheticVideo
+from streamvlm.evaluate.suites.mini import TEST_SEEDS, SyntheticVideo
 from streamvlm.evaluate.through_service import METHOD, LiveAnswer, LiveExam, serving, watch
+from streamvlm.evaluate.world.render import PICTURE
 from streamvlm.vlm import load
 
 OFFLINE = "service"

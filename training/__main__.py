@@ -37,13 +37,17 @@ def run(
     minutes: Annotated[float, typer.Option(help="Length of one leg.")] = 9.0,
     legs: Annotated[int, typer.Option(help="How many of them.")] = 1,
     size: Size = "cpu",
+    last: Annotated[
+        bool, typer.Option(help="The learning rate comes down within the last leg.")
+    ] = False,
 ) -> None:
     """Go on with the run in this folder, or begin one."""
     settings = SETTINGS[size]
     torch.set_num_threads(os.cpu_count() or 1)
-    for _ in range(legs):
+    torch.set_float32_matmul_precision("high")
+    for number in range(legs):
+        leg = Leg(folder, settings, minutes, is_last=last and number == legs - 1)
         model = build(tokenizer()).to(settings.device)
-        leg = Leg(folder, settings, minutes)
         if leg.steps["see"] < settings.see_steps:
             see(leg, model)
         if not leg.is_over:

@@ -7,84 +7,39 @@ answers, attention is told where to look (`pointing`) and visual tokens what to 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
+from itertools import count, islice
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
-from torch.utils.data import DataLoader, IterableDataset
 
+from streamvlm.evaluate.world.questions import TruthQuestion
 from training.batch import Batch, answer_states, marks
 from training.contexts import Range, draw
+from training.feed import batches
 from training.leg import LOG_EVERY, Leg, is_bfloat16_fast, progress_bar, rate_at
 from training.naming import name_what_is_seen
 from training.optimiser import MuonWithAdamW
 from training.pointing import arrival_pointing_loss, pointing_loss
 from training.reading import TimeHeads
-from training.scenes import EncodedScene, scenes
+from training.scenes import scenes
 from training.settings import Settings
+from training.shared_attention import Attended
 from training.writing import Context
 
-FIRST_SEED = 1_000_000
 HELD_OUT_SEED = 800_000_000
 _MEASURE_EVERY = 500
+_SHOW_EVERY = 10
+_READING_STEPS = 60
+_READING_RATE = 1e-2
 _DENSE_WEIGHT = 0.3
 _POINTING_WEIGHT = 0.3
 _FEATURE_SIZE = 0.3
 """Root mean square that features begin with: near that of words, so that what the first layers add
 to a visual token is not lost beside it."""
-
-
-class Scenes(IterableDataset[EncodedScene]):
-    """Encoded scenes without end."""
-
-    def __init__(self, visual: Any, first_seed: int, settings: Settings) -> None:
-        self._visual, self._seed, self._settings = visual, first_seed, settings
-
-    def __iter__(self) -> Iterator[EncodedScene]:
-        settings = self._settings
-        return scenes(self._visual, self._seed, settings.device, settings.scene_seconds)
-
-
-class Pool:
-    """The newest scenes, from which contexts are drawn."""
-
-    def __init__(self, source: Iterator[EncodedScene], settings: Settings, seed: int) -> None:
-        self._source, self._most = source, settings.pool_scenes
-        self._rng = np.random.default_rng((seed, 9))
-        self._scenes = [self._next() for _ in range(settings.first_scenes)]
-        self._oldest = 0
-
-    def renew(self) -> None:
-        """One new scene, in place of the oldest where the pool is full."""
-        if len(self._scenes) < self._most:
-            self._scenes.append(self._next())
-            return
-        self._scenes[self._oldest] = self._next()
-        self._oldest = (self._oldest + 1) % self._most
-
-    def _next(self) -> EncodedScene:
-        scene = next(self._source)
-        # A worker's tensors hold shared memory and open files, of which there are not enough.
-        return replace(
-            scene,
-            features=scene.features.clone(),
-            deepstack=scene.deepstack.clone(),
-            owners=scene.owners.clone(),
-        )
-
-    def contexts(self, count: int, span: Range) -> list[Context]:
-        """So many contexts of scenes chosen at random."""
-        drawn: list[Context] = []
-        while len(drawn) < count:
-            scene = self._scenes[self._rng.integers(len(self._scenes))]
-            context = draw(scene, self._rng, span)
-            if context is not None:
-                drawn.append(context)
-        return drawn
 
 
 def answer(leg: Leg, model: Any) -> None:
@@ -94,7 +49,7 @@ def answer(leg: Leg, model: Any) -> None:
     heads = TimeHeads().to(settings.device)
     parts: dict[str, nn.Module] = {"visual": visual, "text": text, "time_heads": heads}
     optimiser = MuonWithAdamW(text.layers, text, heads)
-    leg.restore("answer", parts, optimiser)
+    found = leg.restore("answer", parts, optimiser)
     visual.eval().requires_grad_(False)
     if not step:
         _even_out(visual, settings)
@@ -102,26 +57,29 @@ def answer(leg: Leg, model: Any) -> None:
     on_the_way: list[Tensor] = []
     for layer in (text.layers[0], text.layers[len(text.layers) // 2 - 1]):
         layer.register_forward_hook(lambda _module, _inputs, output: on_the_way.append(output))
+    made = batches(visual, settings, step)
     held_out = _held_out(visual, settings)
-    source = Scenes(visual, FIRST_SEED + step * 10, settings)
-    is_cpu = settings.device == "cpu"
-    made = iter(DataLoader(source, batch_size=None, num_workers=1) if is_cpu else source)
-    pool = Pool(made, settings, step)
+    if step and "time_heads" not in found:
+        _learn_to_read(model, heads, made, on_the_way)
     since = step if optimiser.is_new else 0
+    marked: list[tuple[Sequence[TruthQuestion], Tensor]] = []
     leg.begin("answer")
     with progress_bar("answer") as bar:
         task = bar.add_task("answer", total=settings.answer_steps, loss=0.0)
         while leg.steps["answer"] < settings.answer_steps and not leg.is_over:
-            step = leg.steps["answer"]
-            if step % settings.steps_a_scene == 0:
-                pool.renew()
-            span, rows = _range_at(step, settings)
-            batch = Batch(pool.contexts(rows, span), settings.device)
-            rate = rate_at(step, settings.answer_steps, settings.answer_rate, since=since)
-            loss = _step(leg, model, heads, batch, on_the_way, optimiser, rate)
+            batch = next(made).to(settings.device)
+            share = leg.share_done("answer", settings.answer_steps)
+            known = leg.steps["answer"] - since
+            rate = rate_at(share, settings.answer_rate, steps_known=known)
+            logits, figures = _step(model, heads, batch, on_the_way, optimiser, rate)
             leg.steps["answer"] += 1
-            bar.update(task, completed=step + 1, loss=loss)
+            leg.note(figures)
+            marked.append((batch.questions, marks(logits, batch)))
+            if leg.steps["answer"] % _SHOW_EVERY == 0:
+                bar.update(task, completed=leg.steps["answer"], loss=float(figures["loss"]))
             if leg.steps["answer"] % LOG_EVERY == 0:
+                leg.note(_accuracies(marked))
+                marked.clear()
                 is_due = leg.steps["answer"] % _MEASURE_EVERY == 0
                 leg.log("answer", measure(model, held_out, settings.device) if is_due else None)
             if leg.is_save_due:
@@ -130,67 +88,66 @@ def answer(leg: Leg, model: Any) -> None:
 
 
 def _step(
-    leg: Leg,
     model: Any,
     heads: TimeHeads,
     batch: Batch,
     on_the_way: list[Tensor],
     optimiser: MuonWithAdamW,
     rate: float,
-) -> float:
-    device = leg.settings.device
-    on_the_way.clear()
-    with torch.autocast(device, torch.bfloat16, enabled=is_bfloat16_fast(device)):
-        states, attended = answer_states(model, batch)
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """The logits [A, V] before the step, and figures []."""
+    states, attended = _forward(model, batch, on_the_way)
     logits = model.lm_head(states.float())
-    answer_loss = cross_entropy(logits, batch.targets[batch.is_target])
-    first, middle = (each[batch.is_visual].float() for each in on_the_way)
+    answer_loss = cross_entropy(logits, batch.targets)
+    first, middle = (each.flatten(0, 1)[batch.visual_at].float() for each in on_the_way)
     dense_loss, accuracies = heads.loss(first, middle, batch.dense)
     pointed_loss, share = pointing_loss(attended, batch)
-    arrival_loss, *arrival_shares = arrival_pointing_loss(attended, batch)
+    arrival_loss, own_share, earlier_share = arrival_pointing_loss(attended, batch)
     optimiser.zero_grad()
     pointing = _POINTING_WEIGHT * (pointed_loss + arrival_loss)
     (answer_loss + _DENSE_WEIGHT * dense_loss + pointing).backward()
     nn.utils.clip_grad_norm_(optimiser.parameters, 1.0)
     optimiser.step(rate)
-    leg.note({"loss": float(answer_loss.detach()), **accuracies})
-    leg.note({"pointing": share})
-    leg.note(dict(zip(("pointing_at_arrivals", "pointing_earlier"), arrival_shares, strict=True)))
-    for question, is_right in marks(logits.detach(), batch):
-        leg.note({question.family: float(is_right), f"[{question.group}]": float(is_right)})
-    return float(answer_loss.detach())
+    pointed = {
+        "pointing": share,
+        "pointing_at_arrivals": own_share,
+        "pointing_earlier": earlier_share,
+    }
+    return logits.detach(), {"loss": answer_loss.detach(), **accuracies, **pointed}
 
 
-def _range_at(step: int, settings: Settings) -> tuple[Range, int]:
-    """What contexts a step has, and how many.
+def _forward(model: Any, batch: Batch, on_the_way: list[Tensor]) -> tuple[Tensor, Attended]:
+    """`answer_states`, in bfloat16 where that is fast; leaves what the two layers gave."""
+    on_the_way.clear()
+    device = batch.ids.device.type
+    with torch.autocast(device, torch.bfloat16, enabled=is_bfloat16_fast(device)):
+        return answer_states(model, batch)
 
-    First a clip or two with hardly any background: that questions can be looked up is found out
-    there. Then short ones, and at three of four steps long ones, most with nothing left out.
+
+def _learn_to_read(
+    model: Any, heads: TimeHeads, made: Iterator[Batch], on_the_way: list[Tensor]
+) -> None:
+    """Train the readers of a language model that stays as it is: a checkpoint has none, and what
+    new ones ask for would undo what it knows.
     """
-    rows, questions = settings.answer_rows, settings.questions
-    if step < settings.short_steps // 2:
-        span = Range(max_clips=2, background=0.05, thinned_share=1.0, questions=questions // 3)
-        return span, 4 * rows
-    if step < settings.short_steps:
-        clips = 2 + 10 * step // settings.short_steps
-        return Range(max_clips=clips, max_tokens=300, questions=questions // 2), 2 * rows
-    if step % 4:
-        span = Range(
-            max_tokens=4800,
-            whole_share=0.7,
-            long_share=0.7,
-            thinned_share=0.3,
-            questions=3 * questions,
-        )
-        return span, max(1, rows // 4)
-    return Range(max_tokens=900 if step % 8 else 500, questions=questions), rows
+    optimiser = torch.optim.AdamW(heads.parameters(), weight_decay=0.0)
+    for step, batch in enumerate(islice(made, _READING_STEPS)):
+        for group in optimiser.param_groups:
+            group["lr"] = _READING_RATE * min(1.0, 2 - 2 * step / _READING_STEPS)
+        batch.to(next(heads.parameters()).device.type)
+        with torch.no_grad():
+            _forward(model, batch, on_the_way)
+            first, middle = (each.flatten(0, 1)[batch.visual_at].float() for each in on_the_way)
+        optimiser.zero_grad()
+        heads.loss(first, middle, batch.dense)[0].backward()
+        optimiser.step()
 
 
 def _held_out(visual: Any, settings: Settings) -> list[Context]:
     """Contexts of scenes that training never sees, with nothing left out."""
     rng = np.random.default_rng(0)
     span = Range(is_full=True, split="test", max_tokens=4800)
-    made = iter(Scenes(visual, HELD_OUT_SEED, settings))
+    made = scenes(visual, count(HELD_OUT_SEED), settings.device, settings.scene_seconds)
     drawn = [draw(next(made), rng, span) for _ in range(settings.held_out_scenes)]
     return [context for context in drawn if context is not None]
 
@@ -198,22 +155,29 @@ def _held_out(visual: Any, settings: Settings) -> list[Context]:
 @torch.no_grad()
 def measure(model: Any, held_out: list[Context], device: str) -> dict[str, float]:
     """Accuracy of each family and, in brackets, of each group."""
-    tallies: dict[str, list[bool]] = defaultdict(list)
+    marked = []
     for first in range(0, len(held_out), 4):
-        batch = Batch(held_out[first : first + 4], device)
+        batch = Batch(held_out[first : first + 4]).to(device)
         states, _ = answer_states(model, batch)
-        logits = model.lm_head(states)
-        for question, is_right in marks(logits, batch):
-            tallies[question.family].append(is_right)
-            tallies[f"[{question.group}]"].append(is_right)
-    return {name: round(sum(each) / len(each), 3) for name, each in sorted(tallies.items())}
+        marked.append((batch.questions, marks(model.lm_head(states), batch)))
+    return {name: round(share, 3) for name, share in sorted(_accuracies(marked).items())}
+
+
+def _accuracies(marked: Sequence[tuple[Sequence[TruthQuestion], Tensor]]) -> dict[str, float]:
+    """Of each family and, in brackets, of each group."""
+    tallies: dict[str, list[bool]] = defaultdict(list)
+    for questions, is_right in marked:
+        for question, right in zip(questions, is_right.tolist(), strict=True):
+            tallies[question.family].append(right)
+            tallies[f"[{question.group}]"].append(right)
+    return {name: sum(each) / len(each) for name, each in tallies.items()}
 
 
 @torch.no_grad()
 def _even_out(visual: Any, settings: Settings) -> None:
     """Scale the mergers so that all features have a root mean square of `_FEATURE_SIZE`."""
-    source = iter(Scenes(visual, HELD_OUT_SEED - 4, settings))
-    seen = [next(source) for _ in range(4)]
+    source = scenes(visual, count(HELD_OUT_SEED - 4), settings.device, settings.scene_seconds)
+    seen = list(islice(source, 4))
     features = torch.cat([scene.features for scene in seen])
     deepstack = torch.cat([scene.deepstack for scene in seen], dim=1)
     mergers = [visual.merger, *visual.deepstack_merger_list]

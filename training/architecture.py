@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from transformers import Qwen3VLConfig, Qwen3VLForConditionalGeneration
 
-from streamvlm.evaluate.suites.mini import PICTURE
+from streamvlm.evaluate.world.render import PICTURE
 from streamvlm.types import GridRule
 from streamvlm.vlm.packed_attention import PACKED_ATTENTION
 from streamvlm.vlm.patch_projection import PatchProjection

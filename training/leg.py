@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -40,11 +40,14 @@ class Optimiser(Protocol):
 class Leg:
     """What stages share: weights, optimiser, clock, log. `parts` are trained or kept by name."""
 
-    def __init__(self, folder: Path, settings: Settings, minutes: float) -> None:
+    def __init__(
+        self, folder: Path, settings: Settings, minutes: float, *, is_last: bool = False
+    ) -> None:
+        """`is_last`: no leg follows, and the learning rate comes down within this one."""
         folder.mkdir(parents=True, exist_ok=True)
-        self.settings, self._folder = settings, folder
-        self._deadline = time.monotonic() + minutes * 60
-        self._sums: dict[str, list[float]] = defaultdict(list)
+        self.settings, self._folder, self._is_last = settings, folder, is_last
+        self._began, self._seconds = time.monotonic(), minutes * 60
+        self._sums: dict[str, list[float | Tensor]] = defaultdict(list)
         self._saved_at = self._logged_at = time.monotonic()
         self._logged_step = 0
         progress = folder / "progress.json"
@@ -54,7 +57,14 @@ class Leg:
     @property
     def is_over(self) -> bool:
         """Whether the leg's time is up."""
-        return time.monotonic() >= self._deadline
+        return time.monotonic() - self._began >= self._seconds
+
+    def share_done(self, stage: str, steps: int) -> float:
+        """How much of a stage of so many steps is done, or of a last leg's time if that is more."""
+        by_steps = self.steps[stage] / steps
+        if not self._is_last:
+            return by_steps
+        return max(by_steps, (time.monotonic() - self._began) / self._seconds)
 
     def restore(self, stage: str, parts: dict[str, nn.Module], optimiser: Optimiser) -> set[str]:
         """Load what an earlier leg left of these parts, if there was one; the names of those found.
@@ -103,11 +113,12 @@ class Leg:
         """Whether so much time went by that losing it would hurt."""
         return time.monotonic() - self._saved_at > SAVE_SECONDS
 
-    def note(self, values: dict[str, float]) -> None:
-        """Figures of one step; their means are logged now and then."""
+    def note(self, values: Mapping[str, float | Tensor]) -> None:
+        """Figures of one step; their means are logged now and then. Tensors [] are read only then:
+        a GPU need not wait.
+        """
         for name, value in values.items():
-            if value == value:  # nothing of a sort in a batch gives no figure
-                self._sums[name].append(value)
+            self._sums[name].append(value)
 
     def log(self, stage: str, held_out: dict[str, float] | None = None) -> None:
         """Write the means of what was noted since the last time."""
@@ -115,7 +126,8 @@ class Leg:
         line: dict[str, Any] = {"stage": stage, "step": self.steps[stage]}
         num_steps = self.steps[stage] - self._logged_step
         line["steps_a_second"] = round(num_steps / (now - self._logged_at), 3)
-        line |= {name: round(sum(v) / len(v), 4) for name, v in self._sums.items()}
+        means = {name: _mean(values) for name, values in self._sums.items()}
+        line |= {name: round(mean, 4) for name, mean in means.items() if mean == mean}
         if held_out:
             line["held_out"] = held_out
         with (self._folder / "log.jsonl").open("a") as log:
@@ -135,12 +147,17 @@ def progress_bar(stage: str) -> Progress:
     )
 
 
-def rate_at(step: int, steps: int, highest: float, *, since: int = 0) -> float:
-    """The learning rate: up in the first steps `since` the optimiser knew nothing, level, and down
-    in the last two fifths of all.
+def rate_at(share: float, highest: float, *, steps_known: int) -> float:
+    """The learning rate with this share of all done: up in the first steps of an optimiser, which
+    has done `steps_known`, level, and down in the last two fifths of all.
     """
-    down = max(0.02, min(1.0, (1 - step / steps) / 0.4))
-    return highest * min(1.0, (step - since + 1) / _WARM_UP) * down
+    down = max(0.02, min(1.0, (1 - share) / 0.4))
+    return highest * min(1.0, (steps_known + 1) / _WARM_UP) * down
+
+
+def _mean(values: list[float | Tensor]) -> float:
+    """Of those that are numbers: nothing of a sort in a batch gives NaN. NaN where none is."""
+    return float(torch.stack([torch.as_tensor(each).float() for each in values]).nanmean())
 
 
 def is_bfloat16_fast(device: str) -> bool:

@@ -41,9 +41,11 @@ class TimeHeads(nn.Module):
         self.early = nn.Linear(HIDDEN, sum(self.SIZES[self.EARLY]))
         self.more = nn.Linear(HIDDEN, sum(self.MORE_SIZES))
 
-    def loss(self, first: Tensor, middle: Tensor, dense: Tensor) -> tuple[Tensor, dict[str, float]]:
-        """The loss and the accuracy of each label; `first`, `middle` [V, D] are the states behind
-        the first layer and half-way, `dense` int64 [V, labels].
+    def loss(
+        self, first: Tensor, middle: Tensor, dense: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The loss and the accuracy of each label, NaN where nothing has it; `first`, `middle`
+        [V, D] are the states behind the first layer and half-way, `dense` int64 [V, labels].
         """
         early = self.early(first).split(self.SIZES[self.EARLY], dim=-1)
         more = self.more(middle).split(self.MORE_SIZES, dim=-1)
@@ -53,8 +55,8 @@ class TimeHeads(nn.Module):
         names = [*self.NAMES, *self.MORE_NAMES, *early_names]
         total, accuracies = middle.new_zeros(()), {}
         for name, rows, target in zip(names, read, labels.T, strict=True):
-            known = target != NO_LABEL
-            rows, target = rows[known], target[known]
-            total = total + cross_entropy(rows, target, reduction="sum") / max(1, len(target))
-            accuracies[name] = float((rows.argmax(-1) == target).float().mean())
+            count = (target != NO_LABEL).sum()
+            losses = cross_entropy(rows, target, ignore_index=NO_LABEL, reduction="sum")
+            total = total + losses / count.clamp_min(1)
+            accuracies[name] = (rows.detach().argmax(-1) == target).sum() / count
         return total, accuracies

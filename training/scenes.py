@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from streamvlm.encode import PixelGate
 from streamvlm.encode.preprocess import preprocess
-from streamvlm.evaluate.suites.mini import PICTURE
 from streamvlm.evaluate.world.cells import cell_owners
-from streamvlm.evaluate.world.render import render
-from streamvlm.evaluate.world.script import draw_pace, write
+from streamvlm.evaluate.world.render import PICTURE, render
+from streamvlm.evaluate.world.script import Script, draw_pace, write
 from streamvlm.evaluate.world.truth import Look, looks
 from training.architecture import CELLS, SPEC
 
 MAX_CLIPS = 64
 """Encoded clips of a scene."""
+_SECONDS_TOGETHER = {"cpu": 4, "cuda": 64}
+_CLIPS_TOGETHER = {"cpu": 8, "cuda": 64}
+"""Drawn, and encoded, in one go."""
+_STRETCHES_SHARE = 0.3
+_LONGEST_GAP_SECONDS = 500
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -39,37 +44,50 @@ class EncodedScene:
     """int64 [N, 64]: the visit that covers each cell, or -1."""
 
 
-def scenes(visual: Any, first_seed: int, device: str, longest: int = 90) -> Iterator[EncodedScene]:
-    """Scenes without end, one a seed."""
-    seed = first_seed
-    while True:
-        scene = encode_scene(visual, seed, device, longest)
+def scenes(
+    visual: Any,
+    seeds: Iterable[int],
+    device: str,
+    longest: int = 90,
+    *,
+    in_stretches: bool = False,
+) -> Iterator[EncodedScene]:
+    """The scenes of these seeds, less those that show next to nothing. With `in_stretches` many are
+    seen a while at a time, with minutes between.
+    """
+    for seed in seeds:
+        scene = encode_scene(visual, seed, device, longest, in_stretches=in_stretches)
         if len(scene.encoded) >= 4:
             yield scene
-        seed += 1
 
 
 @torch.inference_mode()
-def encode_scene(visual: Any, seed: int, device: str, longest: int = 90) -> EncodedScene:
+def encode_scene(
+    visual: Any, seed: int, device: str, longest: int = 90, *, in_stretches: bool = False
+) -> EncodedScene:
     """The scene of this seed: how busy it is and when it begins are drawn from it too."""
     rng = np.random.default_rng((seed, 8))
     pace = draw_pace(rng)
     length = max(8, int(longest * rng.random() ** 0.5))  # long ones teach more
-    script = write(seed, float(length), pace)
+    seconds = list(range(length))
+    if in_stretches and rng.random() < _STRETCHES_SHARE:
+        seconds = _stretches(rng, length)
+    script = _within(write(seed, float(seconds[-1] + 1), pace), seconds)
     gate = PixelGate(threshold=0.01, cell_pixels=SPEC.rule.cell_pixels)
-    encoded, patches = list[int](), list[Tensor]()
-    for first in range(0, length, 4):
-        times = [second + half for second in range(first, first + 4) for half in (0.0, 0.5)]
-        frames = render(script, times, height=PICTURE, width=PICTURE, device=device).cpu()
-        for offset, clip in enumerate(frames.unflatten(0, (-1, 2))):
-            if first + offset < length and gate.changed_cells(clip.numpy()).any():
-                gate.mark_encoded(clip.numpy())
-                encoded.append(first + offset)
-                patches.append(preprocess(clip[None], SPEC)[0])
-        if len(encoded) >= MAX_CLIPS:
-            length = min(length, first + 4)
-    seen = looks(script, [float(second) for second in range(length)])
-    features, deepstack = _encode(visual, patches, device)
+    encoded, pictures = list[int](), list[Tensor]()
+    for index, (clip, pixels) in enumerate(_watch(script, seconds, device)):
+        if index and seconds[index] > seconds[index - 1] + 1:
+            gate.forget()
+        if not gate.changed_cells(pixels).any():
+            continue
+        if len(encoded) == MAX_CLIPS:
+            seconds = seconds[:index]
+            break
+        gate.mark_encoded(pixels)
+        encoded.append(index)
+        pictures.append(clip)
+    seen = looks(script, [float(second) for second in seconds])
+    features, deepstack = _encode(visual, torch.stack(pictures), device)
     return EncodedScene(
         looks=seen,
         encoded=encoded,
@@ -79,12 +97,47 @@ def encode_scene(visual: Any, seed: int, device: str, longest: int = 90) -> Enco
     )
 
 
-def _encode(visual: Any, patches: list[Tensor], device: str) -> tuple[Tensor, Tensor]:
+def _watch(
+    script: Script, seconds: Sequence[int], device: str
+) -> Iterator[tuple[Tensor, NDArray[np.uint8]]]:
+    """The clips of these seconds, uint8 [2, H, W, 3]: on the device, and where the gate looks."""
+    together = _SECONDS_TOGETHER[torch.device(device).type]
+    for first in range(0, len(seconds), together):
+        times = [second + half for second in seconds[first : first + together] for half in (0, 0.5)]
+        drawn = render(script, times, height=PICTURE, width=PICTURE, device=device)
+        clips = drawn.unflatten(0, (-1, 2))
+        yield from zip(clips, clips.cpu().numpy(), strict=True)
+
+
+def _stretches(rng: np.random.Generator, length: int) -> list[int]:
+    """So many seconds of up to 40 minutes, in stretches of some seconds."""
+    stretches, seconds, now = int(rng.integers(2, 9)), list[int](), 0
+    for _ in range(stretches):
+        now += int(rng.integers(2, _LONGEST_GAP_SECONDS))
+        seconds += range(now, now + max(4, length // stretches))
+        now = seconds[-1] + 1
+    return seconds
+
+
+def _within(script: Script, seconds: Sequence[int]) -> Script:
+    """The script less the visits that are over before one of these seconds comes."""
+    times = np.asarray(seconds, dtype=float)
+    kept = [
+        visit
+        for visit in script.visits
+        if ((times + 1 > visit.times[0]) & (times < visit.times[-1])).any()
+    ]
+    return replace(script, visits=tuple(kept))
+
+
+def _encode(visual: Any, clips: Tensor, device: str) -> tuple[Tensor, Tensor]:
+    """Features, float16 [N, 64, D], and deepstack features, [Z, N, 64, D], of clips, uint8
+    [N, 2, H, W, 3].
+    """
     features, deepstack = [], []
-    for first in range(0, len(patches), 8):
-        some = patches[first : first + 8]
+    for some in clips.split(_CLIPS_TOGETHER[torch.device(device).type]):
         grid = torch.tensor([[1, 2 * CELLS, 2 * CELLS]] * len(some), device=device)
-        output = visual(torch.cat(some).to(device), grid_thw=grid)
+        output = visual(preprocess(some, SPEC, device)[0], grid_thw=grid)
         features.append(output.pooler_output.unflatten(0, (len(some), -1)))
         deep = torch.stack(output.deepstack_features)
         deepstack.append(deep.unflatten(1, (len(some), -1)))

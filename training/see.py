@@ -15,9 +15,8 @@ from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader, IterableDataset
 
 from streamvlm.encode.preprocess import preprocess
-from streamvlm.evaluate.suites.mini import PICTURE
 from streamvlm.evaluate.world.cells import LABELS, UNKNOWN, cell_labels
-from streamvlm.evaluate.world.render import render
+from streamvlm.evaluate.world.render import PICTURE, render
 from streamvlm.evaluate.world.truth import look
 from training.architecture import CELLS, HIDDEN, SPEC
 from training.crowd import crowds
@@ -119,9 +118,10 @@ def see(leg: Leg, model: Any) -> None:
             optimiser.zero_grad()
             loss.backward()
             nn.utils.clip_grad_norm_(optimiser.parameters, 1.0)
-            optimiser.step(rate_at(step, settings.see_steps, settings.see_rate, since=since))
+            share = leg.share_done("see", settings.see_steps)
+            optimiser.step(rate_at(share, settings.see_rate, steps_known=step - since))
             leg.steps["see"] += 1
-            leg.note({"loss": float(loss.detach()), **accuracies})
+            leg.note({"loss": loss.detach(), **accuracies})
             bar.update(task, completed=leg.steps["see"], loss=float(loss.detach()))
             if leg.steps["see"] % LOG_EVERY == 0:
                 leg.log("see")

@@ -29,12 +29,14 @@ class Settings:
     """Longest scene."""
     held_out_scenes: int
     """What accuracy is measured on now and then."""
+    workers: int
+    """Processes that make scenes and draw contexts of them."""
     pool_scenes: int
-    """Encoded scenes that contexts are drawn from."""
+    """Encoded scenes that contexts are drawn from, those of all workers together."""
     first_scenes: int
-    """Scenes in the pool before the first step."""
-    steps_a_scene: int
-    """Steps between two new scenes."""
+    """Of these, how many there are before the first step."""
+    scenes_a_step: float
+    """New ones."""
 
 
 CPU = Settings(
@@ -49,9 +51,10 @@ CPU = Settings(
     questions=24,
     scene_seconds=90,
     held_out_scenes=24,
+    workers=1,
     pool_scenes=600,
     first_scenes=80,
-    steps_a_scene=2,
+    scenes_a_step=0.5,
 )
 """For two cores."""
 
@@ -60,17 +63,18 @@ GPU = Settings(
     see_steps=6000,
     see_clips=128,
     see_rate=1.5e-3,
-    answer_steps=12_000,
+    answer_steps=20_000,
     short_steps=900,
     answer_rows=48,
-    answer_rate=6e-4,
+    answer_rate=1e-3,
     questions=24,
     scene_seconds=90,
-    held_out_scenes=24,
-    pool_scenes=4000,
-    first_scenes=100,
-    steps_a_scene=1,
+    held_out_scenes=48,
+    workers=14,
+    pool_scenes=4200,
+    first_scenes=112,
+    scenes_a_step=3.0,
 )
-"""For one large GPU; not run yet."""
+"""For one large GPU and 16 cores."""
 
 SETTINGS = {"cpu": CPU, "gpu": GPU}

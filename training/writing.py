@@ -37,6 +37,8 @@ _TURN_END = "<|im_end|>\n<|im_start|>assistant\n"
 _ANSWER_END = "<|im_end|>"
 _CLIP_POSITIONS = 18
 """About what a clip takes: its text and its grid's side."""
+_MOST_MISSED = 3_000
+"""Positions that go by where the scene was not looked at for a while, at most."""
 _VISUAL = -1
 
 
@@ -124,6 +126,8 @@ def write(
             cursor += _CLIP_POSITIONS * (clip - before - 1)
             if is_moved and rng.random() < 0.3:
                 cursor += int(rng.integers(0, 5_000))  # the service forgets for minutes
+        if before is not None and (missed := _missed(scene, before, clip)):
+            cursor += int(rng.integers(0, min(_CLIP_POSITIONS * missed, _MOST_MISSED)))
         before = clip
         if len(rows):
             seconds = base + scene.looks[scene.encoded[clip]].seconds
@@ -165,6 +169,13 @@ def write(
         questions=tuple(questions),
         evidence=evidence(scene, shown, looks, questions),
     )
+
+
+def _missed(scene: EncodedScene, before: int, clip: int) -> int:
+    """Seconds between two clips that no look was taken at."""
+    first, last = (scene.encoded[each] for each in (before, clip))
+    times = [look.seconds for look in scene.looks[first : last + 1]]
+    return round(times[-1] - times[0]) - (last - first)
 
 
 def _write_clip(row: _Row, rows: Tensor, seconds: float, cursor: int) -> int:

@@ -110,14 +110,14 @@ def test_questions_of_one_context_do_not_see_each_other() -> None:
         written,
         ids=written.ids[only_last],
         positions=written.positions[only_last],
-        part=written.part[only_last],
+        part=written.part[only_last].clamp_max(1),
         targets=written.targets[only_last],
         is_visual=written.is_visual[only_last],
         questions=written.questions[-1:],
         evidence=written.evidence[-1:],
     )
-    together, _ = answer_states(untrained(), Batch([written], "cpu"))
-    apart, _ = answer_states(untrained(), Batch([alone], "cpu"))
+    together, _ = answer_states(untrained(), Batch([written]))
+    apart, _ = answer_states(untrained(), Batch([alone]))
     torch.testing.assert_close(together[-len(apart) :], apart, atol=1e-5, rtol=1e-4)
 
 
@@ -125,13 +125,13 @@ def test_questions_of_one_context_do_not_see_each_other() -> None:
 def test_padding_changes_nothing() -> None:
     short, long = context(replace(FULL, max_clips=2)), context(FULL)
     assert len(short) < len(long)
-    both, _ = answer_states(untrained(), Batch([short, long], "cpu"))
-    alone, _ = answer_states(untrained(), Batch([short], "cpu"))
+    both, _ = answer_states(untrained(), Batch([short, long]))
+    alone, _ = answer_states(untrained(), Batch([short]))
     torch.testing.assert_close(both[: len(alone)], alone, atol=1e-5, rtol=1e-4)
 
 
 def test_attention_of_a_batch_is_that_of_one_mask_over_all_of_it() -> None:
-    batch = Batch([context(replace(FULL, max_clips=2)), context(FULL)], "cpu")
+    batch = Batch([context(replace(FULL, max_clips=2)), context(FULL)])
     size, shared = batch.ids.shape[1], batch.num_shared
     causal = torch.ones(size, size, dtype=torch.bool).tril()
     whole = torch.cat([causal[None, None, :shared].expand(2, -1, -1, -1), batch.mask], dim=2)
@@ -169,12 +169,11 @@ def _number(digits: torch.Tensor) -> int:
 
 def test_an_answer_is_right_only_where_every_token_is() -> None:
     written = context()
-    batch = Batch([written], "cpu")
-    logits = torch.nn.functional.one_hot(batch.targets[batch.is_target], 600).float()
-    assert all(is_right for _, is_right in marks(logits, batch))
+    batch = Batch([written])
+    logits = torch.nn.functional.one_hot(batch.targets, 600).float()
+    assert marks(logits, batch).all()
     logits[-1] = torch.nn.functional.one_hot(torch.tensor(599), 600).float()
-    wrong = [question for question, is_right in marks(logits, batch) if not is_right]
-    assert wrong == [written.questions[-1]]
+    assert marks(logits, batch).tolist() == [True] * (len(written.questions) - 1) + [False]
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -207,3 +206,20 @@ def test_a_time_that_is_the_answer_is_told_in_the_context() -> None:
                 seconds = tokenizer().decode(answer).removesuffix("<|im_end|>")
                 assert f"<{seconds}>" in _text_of(written)
                 told += 1
+
+
+def test_a_scene_in_stretches_is_one_whose_truth_has_gaps() -> None:
+    found = (
+        encode_scene(untrained().model.visual, seed, "cpu", 12, in_stretches=True)
+        for seed in range(30)
+    )
+    gapped = next(each for each in found if each.looks[-1].seconds > len(each.looks))
+    times = [look.seconds for look in gapped.looks]
+    begins = [index for index in range(1, len(times)) if times[index] > times[index - 1] + 1]
+    assert begins and set(begins) <= set(gapped.encoded), "each stretch begins with a clip"
+    shown = {visit for clip in gapped.owners.tolist() for visit in clip} - {-1}
+    assert shown <= {sight.visit for look in gapped.looks for sight in look.sights}
+    written = draw(gapped, np.random.default_rng(0), FULL)
+    assert written is not None
+    told = [float(each) for each in re.findall(r"<(\d+\.\d) seconds>", _text_of(written))]
+    assert told == sorted(told)

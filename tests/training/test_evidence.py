@@ -122,7 +122,7 @@ def batch() -> Batch:
     questions = [asked("when", "When did the red circle appear?", "1.2 seconds", 1)]
     seen, rng = scene(), np.random.default_rng(0)
     written = write(seen, dict(SHOWN), {0: 1, 1: 3}, seen.looks, questions, rng, is_moved=False)
-    return Batch([written], "cpu")
+    return Batch([written])
 
 
 def pointed_at(wanted: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from streamvlm.vlm import load
 from training.answer import answer
 from training.architecture import build
 from training.export import begin_from, export
+from training.feed import batches
 from training.leg import Leg, rate_at
 from training.see import see
 from training.settings import CPU
@@ -106,12 +108,27 @@ def test_the_log_is_json_lines(tmp_path: Path) -> None:
 
 
 def test_the_learning_rate_rises_stays_and_falls() -> None:
-    rates = [rate_at(step, 1000, 1.0) for step in range(1001)]
+    rates = [rate_at(step / 1000, 1.0, steps_known=step) for step in range(1001)]
     assert rates[0] == 0.005
     assert set(rates[200:600]) == {1.0}
     assert rates[-1] == pytest.approx(0.02)
 
 
 def test_the_learning_rate_rises_again_where_the_optimiser_begins_anew() -> None:
-    assert rate_at(500, 10_000, 1.0, since=500) == 0.005
-    assert rate_at(700, 10_000, 1.0, since=500) == 1.0
+    assert rate_at(0.05, 1.0, steps_known=0) == 0.005
+    assert rate_at(0.07, 1.0, steps_known=200) == 1.0
+
+
+def test_the_learning_rate_of_a_last_leg_comes_down_with_its_time(tmp_path: Path) -> None:
+    leg = Leg(tmp_path, SMALL, minutes=0.001, is_last=True)
+    time.sleep(0.06)
+    assert leg.share_done("answer", 1000) >= 1
+    assert Leg(tmp_path, SMALL, minutes=0.001).share_done("answer", 1000) == 0
+
+
+def test_workers_share_the_seeds_and_the_steps() -> None:
+    visual = build(tokenizer()).model.visual
+    settings = replace(SMALL, workers=2, answer_rows=4, questions=6)
+    made = batches(visual, settings, first_step=4)
+    sizes = [len(next(made).ids) for _ in range(4)]
+    assert sizes == [4, 1, 1, 1], "the steps 4 to 7, in order: a short one, then long ones"

@@ -19,7 +19,7 @@ from streamvlm.evaluate.items import Case, Item
 from streamvlm.evaluate.live_truth import item_of
 from streamvlm.evaluate.suites.averages import Scored
 from streamvlm.evaluate.world.questions import ask
-from streamvlm.evaluate.world.render import render
+from streamvlm.evaluate.world.render import PICTURE, render
 from streamvlm.evaluate.world.script import Script, draw_pace, write
 from streamvlm.evaluate.world.truth import looks
 from streamvlm.types import Clip, ClockSource, StreamTime
@@ -28,9 +28,6 @@ NAME = "mini"
 
 TEST_SEEDS = range(900_000_000, 1_000_000_000)
 """Seeds of the scenes that are asked about; training takes none of them."""
-
-PICTURE = 256
-"""Pixels of a picture's side, the size that mini was trained on."""
 
 _FPS = 2.0
 _CLIP_SECONDS = 1.0

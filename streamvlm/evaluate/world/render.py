@@ -19,6 +19,8 @@ from streamvlm.evaluate.world.script import Script
 from streamvlm.evaluate.world.sprites import REACH, SIDE, sprite
 from streamvlm.evaluate.world.things import Thing
 
+PICTURE = 256
+"""Pixels of a picture's side, the size that mini was trained on."""
 _CHUNK_FRAMES = {"cpu": 2, "cuda": 256}
 """Frames drawn together: on a CPU as many as stay in its cache."""
 _MARGIN = 0.3
@@ -53,8 +55,8 @@ def render(
     script: Script,
     times: Sequence[float],
     *,
-    height: int = 256,
-    width: int = 256,
+    height: int = PICTURE,
+    width: int = PICTURE,
     device: torch.device | str = "cpu",
 ) -> Tensor:
     """The frames at these times, uint8 [F, H, W, 3]; the same for the same script and times."""
@@ -76,7 +78,7 @@ def _render(
     frames.mul_(_light(script.seed, shown).to(device)[:, None, None, None])
     if black := [number for number, each in enumerate(times) if script.is_black(each)]:
         frames[black] = 4.0
-    frames.add_(_noise(script.seed, shown, height, width).to(device)).round_().clamp_(0, 255)
+    frames.add_(_noise(script.seed, shown, height, width, device)).round_().clamp_(0, 255)
     return frames.permute(0, 2, 3, 1).to(torch.uint8, memory_format=torch.contiguous_format)
 
 
@@ -123,9 +125,10 @@ def _draw_layer(canvas: Tensor, layer: list[tuple[int, Thing, float, float]], si
     device = canvas.device
     frames = torch.tensor([each[0] for each in layer], device=device)
     sprites = torch.stack([sprite(each[1]) for each in layer]).to(device)  # [n, 4, S, S]
-    scale = torch.tensor([each[1].radius * side / REACH for each in layer], device=device)
+    scales = torch.tensor([each[1].radius * side / REACH for each in layer])
+    scale = scales.to(device)
     centers = torch.tensor([each[2:] for each in layer], device=device)  # [n, 2] x, y
-    patch = int(float(scale.max()) * SIDE) + 4
+    patch = int(float(scales.max()) * SIDE) + 4
     corners = (centers - patch / 2).round()
     # Where each patch pixel lies in its sprite, in the -1..1 of grid_sample.
     steps = torch.arange(patch, device=device) + 0.5
@@ -138,7 +141,7 @@ def _draw_layer(canvas: Tensor, layer: list[tuple[int, Thing, float, float]], si
         ],
         dim=-1,
     )
-    shrunk = _sharpened(sprites, float(scale.mean()))
+    shrunk = _sharpened(sprites, float(scales.mean()))
     drawn = grid_sample(shrunk, where, align_corners=False)  # [n, 4, patch, patch]
     rows = (corners[:, 1].long()[:, None] + torch.arange(patch, device=device)).clamp_(
         0, canvas.shape[2] - 1
@@ -169,11 +172,13 @@ def _light(seed: int, shown: Sequence[float]) -> Tensor:
     return torch.tensor(swing * (1 + eye.flicker * np.asarray(flicker)), dtype=torch.float32)
 
 
-def _noise(seed: int, shown: Sequence[float], height: int, width: int) -> Tensor:
+def _noise(
+    seed: int, shown: Sequence[float], height: int, width: int, device: torch.device | str
+) -> Tensor:
     """float32 [F, 3, H, W]: cuttings of one field of noise, which is much cheaper than drawing
     anew.
     """
-    field = _noise_field(height + 64, width + 64)
+    field = _noise_field(height + 64, width + 64, device)
     strength = lens(seed).noise
     frames = []
     for seconds in shown:
@@ -184,8 +189,8 @@ def _noise(seed: int, shown: Sequence[float], height: int, width: int) -> Tensor
 
 
 @lru_cache(maxsize=4)
-def _noise_field(height: int, width: int) -> Tensor:
-    return torch.randn(3, height, width, generator=torch.Generator().manual_seed(0))
+def _noise_field(height: int, width: int, device: torch.device | str) -> Tensor:
+    return torch.randn(3, height, width, generator=torch.Generator().manual_seed(0)).to(device)
 
 
 @lru_cache(maxsize=64)

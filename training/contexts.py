@@ -14,12 +14,16 @@ import torch
 from torch import Tensor
 
 from streamvlm.evaluate.world.phrasings import Split
-from streamvlm.evaluate.world.questions import ask
+from streamvlm.evaluate.world.questions import FAMILIES, ask
 from streamvlm.evaluate.world.truth import Look
 from training.scenes import EncodedScene
 from training.writing import Context, write
 
 SEGMENT_CLIPS = 4
+_HARD = ("before", "after", "last", "left_before", "at_time", "how_long", "number")
+_EASY = ("color", "shape", "size", "ever", "is_there", "is_moving", "more_than")
+_FAMILIES = (*FAMILIES, *(each for each in FAMILIES if each not in _EASY), *_HARD)
+"""What is known least is asked most: three times as often as what is known."""
 _TEXT_A_CLIP = 10
 
 
@@ -68,7 +72,8 @@ def draw(scene: EncodedScene, rng: np.random.Generator, span: Range) -> Context 
         return None
     firsts = _first_shown(scene, kept)
     looks = _looks_shown(scene, kept, firsts, rng)
-    questions = ask(looks, rng, span.questions, span.split)
+    families = _FAMILIES if span.split == "train" else tuple(FAMILIES)
+    questions = ask(looks, rng, span.questions, span.split, families)
     if not questions:
         return None
     return write(scene, kept, firsts, looks, questions, rng, is_moved=not span.is_full)

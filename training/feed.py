@@ -54,7 +54,7 @@ class _Batches(IterableDataset[Batch]):
             range(first_seed, 2**62, count),
             settings.device,
             settings.scene_seconds,
-            in_stretches=True,
+            is_for_training=True,
         )
         pool = Pool(made, settings, count, seed=step)
         while True:

@@ -18,13 +18,16 @@ from streamvlm.evaluate.world.render import PICTURE, render
 from streamvlm.evaluate.world.script import Script, draw_pace, write
 from streamvlm.evaluate.world.truth import Look, looks
 from training.architecture import CELLS, SPEC
+from training.leg import is_bfloat16_fast
 
 MAX_CLIPS = 64
 """Encoded clips of a scene."""
 _SECONDS_TOGETHER = {"cpu": 4, "cuda": 64}
 _CLIPS_TOGETHER = {"cpu": 8, "cuda": 64}
 """Drawn, and encoded, in one go."""
-_STRETCHES_SHARE = 0.3
+_RETURN_SHARES = (0.1, 0.5, 0.8)
+"""How often something that was there before comes again; what does is hardest to answer about."""
+_STRETCHES_SHARE = 0.25
 _LONGEST_GAP_SECONDS = 500
 
 
@@ -50,28 +53,30 @@ def scenes(
     device: str,
     longest: int = 90,
     *,
-    in_stretches: bool = False,
+    is_for_training: bool = False,
 ) -> Iterator[EncodedScene]:
-    """The scenes of these seeds, less those that show next to nothing. With `in_stretches` many are
-    seen a while at a time, with minutes between.
+    """The scenes of these seeds, less those that show next to nothing. For training more comes
+    back, and many are seen a while at a time, with minutes between.
     """
     for seed in seeds:
-        scene = encode_scene(visual, seed, device, longest, in_stretches=in_stretches)
+        scene = encode_scene(visual, seed, device, longest, is_for_training=is_for_training)
         if len(scene.encoded) >= 4:
             yield scene
 
 
 @torch.inference_mode()
 def encode_scene(
-    visual: Any, seed: int, device: str, longest: int = 90, *, in_stretches: bool = False
+    visual: Any, seed: int, device: str, longest: int = 90, *, is_for_training: bool = False
 ) -> EncodedScene:
     """The scene of this seed: how busy it is and when it begins are drawn from it too."""
     rng = np.random.default_rng((seed, 8))
     pace = draw_pace(rng)
     length = max(8, int(longest * rng.random() ** 0.5))  # long ones teach more
     seconds = list(range(length))
-    if in_stretches and rng.random() < _STRETCHES_SHARE:
-        seconds = _stretches(rng, length)
+    if is_for_training:
+        pace = replace(pace, return_share=float(rng.choice(_RETURN_SHARES)))
+        if rng.random() < _STRETCHES_SHARE:
+            seconds = _stretches(rng, length)
     script = _within(write(seed, float(seconds[-1] + 1), pace), seconds)
     gate = PixelGate(threshold=0.01, cell_pixels=SPEC.rule.cell_pixels)
     encoded, pictures = list[int](), list[Tensor]()
@@ -137,7 +142,8 @@ def _encode(visual: Any, clips: Tensor, device: str) -> tuple[Tensor, Tensor]:
     features, deepstack = [], []
     for some in clips.split(_CLIPS_TOGETHER[torch.device(device).type]):
         grid = torch.tensor([[1, 2 * CELLS, 2 * CELLS]] * len(some), device=device)
-        output = visual(preprocess(some, SPEC, device)[0], grid_thw=grid)
+        with torch.autocast(grid.device.type, torch.bfloat16, enabled=is_bfloat16_fast(device)):
+            output = visual(preprocess(some, SPEC, device)[0], grid_thw=grid)
         features.append(output.pooler_output.unflatten(0, (len(some), -1)))
         deep = torch.stack(output.deepstack_features)
         deepstack.append(deep.unflatten(1, (len(some), -1)))

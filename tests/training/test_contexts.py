@@ -210,7 +210,7 @@ def test_a_time_that_is_the_answer_is_told_in_the_context() -> None:
 
 def test_a_scene_in_stretches_is_one_whose_truth_has_gaps() -> None:
     found = (
-        encode_scene(untrained().model.visual, seed, "cpu", 12, in_stretches=True)
+        encode_scene(untrained().model.visual, seed, "cpu", 12, is_for_training=True)
         for seed in range(30)
     )
     gapped = next(each for each in found if each.looks[-1].seconds > len(each.looks))

@@ -60,14 +60,18 @@ FAMILIES: dict[str, Callable[[History, np.random.Generator], Iterator[Draft]]] =
 
 
 def ask(
-    looks: Sequence[Look], rng: np.random.Generator, count: int, split: Split = "train"
+    looks: Sequence[Look],
+    rng: np.random.Generator,
+    count: int,
+    split: Split = "train",
+    families: Sequence[str] = tuple(FAMILIES),
 ) -> list[TruthQuestion]:
-    """Up to `count` questions asked at the newest look, all families alike; the same for the same
-    generator.
+    """Up to `count` questions asked at the newest look, of `families` as often as each is in there;
+    the same for the same generator.
     """
     history = History(looks)
     asked: list[TruthQuestion] = []
-    for family in np.resize(rng.permutation(list(FAMILIES)), 2 * count).tolist():
+    for family in np.resize(rng.permutation(families), 2 * count).tolist():
         drafts = list(FAMILIES[family](history, rng))
         if not drafts or len(asked) == count:
             continue

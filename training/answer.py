@@ -6,6 +6,7 @@ answers, attention is told where to look (`pointing`) and visual tokens what to 
 
 from __future__ import annotations
 
+import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from itertools import count, islice
@@ -67,7 +68,9 @@ def answer(leg: Leg, model: Any) -> None:
     with progress_bar("answer") as bar:
         task = bar.add_task("answer", total=settings.answer_steps, loss=0.0)
         while leg.steps["answer"] < settings.answer_steps and not leg.is_over:
+            asked = time.monotonic()
             batch = next(made).to(settings.device)
+            leg.note({"waited_seconds": time.monotonic() - asked})
             share = leg.share_done("answer", settings.answer_steps)
             known = leg.steps["answer"] - since
             rate = rate_at(share, settings.answer_rate, steps_known=known)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -132,3 +134,11 @@ def test_workers_share_the_seeds_and_the_steps() -> None:
     made = batches(visual, settings, first_step=4)
     sizes = [len(next(made).ids) for _ in range(4)]
     assert sizes == [4, 1, 1, 1], "the steps 4 to 7, in order: a short one, then long ones"
+
+
+def test_training_needs_none_of_what_the_service_does() -> None:
+    asked = (
+        "import sys, training.__main__; print(*{each.partition('.')[0] for each in sys.modules})"
+    )
+    told = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True)
+    assert not {"av", "decord", "faiss", "grpc", "pydantic", "redis"} & set(told.stdout.split())

@@ -291,6 +291,9 @@ class KeptTokens:
     """As in `VisualTokens`."""
     deepstack: Tensor | None = None
     """float [Z,K,D], reduced with the same indices as `features`; None for models without."""
+    owner: Tensor | None = None
+    """int64 [N]: which row of the clip each of its rows joined, -1 where it was left out; None
+    where rows were only left out, or joined those of other clips (`reduce.Reduced.owners`)."""
 
     def __post_init__(self) -> None:
         k = len(self)

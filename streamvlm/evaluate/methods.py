@@ -76,9 +76,8 @@ class Method:
         """
         if self.fitted_ratio is None:
             return self
-        name = self.settings["reduce"]["name"]
-        threshold = _threshold(name, self.fitted_ratio, clips)
-        reduce = {"name": name, "threshold": threshold}
+        reduce = dict(self.settings["reduce"])
+        reduce["threshold"] = _threshold(reduce, self.fitted_ratio, clips)
         return replace(self, settings={**self.settings, "reduce": reduce}, fitted_ratio=None)
 
 
@@ -137,7 +136,7 @@ def _knobs(strategy: str) -> set[str]:
     return {each.name for each in fields(settings)} & {"keep_ratio", "threshold"}
 
 
-def _threshold(strategy: str, ratio: float, clips: Sequence[VisualTokens]) -> float:
+def _threshold(reduce: Mapping[str, Any], ratio: float, clips: Sequence[VisualTokens]) -> float:
     """By bisection: the higher the threshold, the less is kept. Of all tried the nearest wins, as
     what a strategy keeps of a clip also changes what it compares the next one with.
     """
@@ -145,7 +144,7 @@ def _threshold(strategy: str, ratio: float, clips: Sequence[VisualTokens]) -> fl
     tried: list[tuple[float, float]] = []
     for _ in range(_BISECTIONS):
         threshold = (low + high) / 2
-        kept = kept_ratio(build_reducer({"name": strategy, "threshold": threshold}), clips)
+        kept = kept_ratio(build_reducer({**reduce, "threshold": threshold}), clips)
         tried.append((abs(kept - ratio), threshold))
         low, high = (threshold, high) if kept > ratio else (low, threshold)
     return min(tried)[1]

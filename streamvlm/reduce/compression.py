@@ -225,6 +225,7 @@ class CompressorStream:
         return Reduced(
             clips=tuple(each for each in kept if len(each)),
             interval=clips[0].interval.until(clips[-1].interval.end),
+            owners=lambda: owner,
         )
 
     def _with_key_clip(self, features: Tensor, owner: Tensor, num_kept_now: int) -> Tensor:

@@ -66,6 +66,7 @@ def merge_rows(tokens: VisualTokens, owner: Tensor) -> KeptTokens:
         kept,
         features=group_means(tokens.features[members], group, weight),
         weight=weight,
+        owner=owner,
         deepstack=None
         if deepstack is None
         else torch.stack([group_means(each[members], group, weight) for each in deepstack]),

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Protocol, runtime_checkable
 
 import torch
+from torch import Tensor
 
 from streamvlm.reduce.base import Reducer, ReductionContext
 from streamvlm.reduce.carry import reduce_clip
@@ -23,6 +25,9 @@ class Reduced:
     """None of them empty; none at all where nothing was worth keeping."""
     interval: Interval
     """What they stand for together, clips of which nothing was kept included."""
+    owners: Callable[[], Tensor] | None = None
+    """Works out which row of the T clips in `interval` each of their rows joined, int64 [T,N], see
+    `holistic`; None where no row joined one of another clip."""
 
     @property
     def num_tokens(self) -> int:
@@ -81,9 +86,10 @@ class BySegment:
         self,
         new_segmenter: Callable[[], Segmenter],
         reduce: Callable[[Sequence[VisualTokens], Segment], list[KeptTokens]],
+        owners: Callable[[Sequence[VisualTokens], Segment], Tensor],
     ) -> None:
-        """`reduce` gives what is kept of each clip of a segment."""
-        self._new_segmenter, self._reduce = new_segmenter, reduce
+        """`reduce` gives what is kept of each clip of a segment, `owners` what joined what."""
+        self._new_segmenter, self._reduce, self._owners = new_segmenter, reduce, owners
         self._segmenter = new_segmenter()
         self._waiting: list[VisualTokens] = []
 
@@ -123,6 +129,7 @@ class BySegment:
         return Reduced(
             clips=tuple(kept for kept in self._reduce(clips, segment) if len(kept)),
             interval=clips[0].interval.until(clips[-1].interval.end),
+            owners=partial(self._owners, clips, segment),
         )
 
 

@@ -79,7 +79,13 @@ def test_kept_rows_are_real_ones_in_order(
         if spec["name"] in MERGING:
             assert kept.weight.sum() <= size, "no token is in two rows"
             assert (kept.weight >= 1).all()
+            owner = torch.empty(0, dtype=torch.int64) if not size else kept.owner
+            assert owner is not None
+            counts = torch.bincount(owner[owner >= 0], minlength=size)
+            assert torch.equal(counts.nonzero().flatten(), rows)
+            assert torch.equal(counts[rows].float(), kept.weight)
             continue
+        assert kept.owner is None
         assert torch.equal(kept.weight, torch.ones(len(kept)))
         assert torch.equal(kept.features, tokens.features[rows])
         if kept.deepstack is not None and tokens.deepstack is not None:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
-from made_tokens import make_tokens
+from made_tokens import START, make_tokens
 
 from streamvlm.reduce import SEGMENT_REDUCERS, AnyReducer, Reduced, build_reducer, open_stream
-from streamvlm.types import VisualTokens
+from streamvlm.types import Interval, VisualTokens
 
 VARIANTS: list[dict[str, Any]] = [
     *({"name": name} for name in SEGMENT_REDUCERS),
@@ -92,3 +93,29 @@ def test_its_input_is_not_changed(spec: dict[str, Any]) -> None:
     before = [clip.features.clone() for clip in clips]
     run(build_reducer(spec), clips)
     assert all(torch.equal(clip.features, own) for clip, own in zip(clips, before, strict=True))
+
+
+@every_reducer
+@every_size
+def test_owners_say_which_rows_stand_for_which(spec: dict[str, Any], size: int) -> None:
+    clips = [
+        replace(clip, interval=Interval(start=START.later(at), end=START.later(at + 1)))
+        for at, clip in enumerate(shown(size))
+    ]
+    segments = run(build_reducer(spec), clips)
+    for segment in segments:
+        assert segment.owners is not None
+        owner = segment.owners()
+        assert owner.dtype == torch.int64
+        assert owner.shape == (segment.interval.duration_seconds, size)
+        rows = torch.arange(owner.numel()).view_as(owner)
+        first = int(segment.interval.start.pts_seconds)
+        found = [
+            (int(kept.interval.start.pts_seconds) - first, int(row), float(weight))
+            for kept in segment.clips
+            for row, weight in zip(kept.indices, kept.weight, strict=True)
+        ]
+        assert found == [
+            (*at, float((owner == rows[*at]).sum())) for at in (owner == rows).nonzero().tolist()
+        ]
+        assert bool((owner < 0).logical_or(owner.flatten()[owner.clamp_min(0)] == owner).all())

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from streamvlm.reduce.base import KeepRatio, Signal, num_kept
 from streamvlm.reduce.clustering import density_peaks
+from streamvlm.reduce.holistic import own_all
 from streamvlm.reduce.ops import by_strength, cosine_distance, keep_rows
 from streamvlm.reduce.segment import DPSegmenter, Segment
 from streamvlm.reduce.stream import BySegment, StreamReduction
@@ -50,19 +51,35 @@ class HoliTom:
                 max_waiting=self.segment_clips,
             )
 
-        return BySegment(new_segmenter, self.reduce)
+        return BySegment(new_segmenter, self.reduce, self.owners)
 
     def reduce(self, clips: Sequence[VisualTokens], segment: Segment) -> list[KeptTokens]:
         """What is left of each clip of a segment."""
-        num_clips, num_cells = len(clips), len(clips[0])
-        is_static = segment.is_static
-        num_static = int(is_static.sum())
-        left = num_clips * num_cells - (num_clips - 1) * num_static
-        ratio = min(1.0, self.keep_ratio * num_clips * num_cells / max(1, left))
+        is_static, ratio = segment.is_static, self._ratio(clips, segment)
         kept = [keep_rows(clip, _moving(clip.features, ~is_static, ratio)) for clip in clips]
-        if num_static:
-            kept[0] = self._with_static(clips, kept[0], is_static.nonzero().flatten(), ratio)
+        cells = is_static.nonzero().flatten()
+        if len(cells):
+            kept[0] = self._with_static(clips, kept[0], cells, ratio)
         return kept
+
+    def owners(self, clips: Sequence[VisualTokens], segment: Segment) -> Tensor:
+        """int64 [T,N], which row each one of a segment joins in `reduce`, as in `holistic`."""
+        is_static, ratio = segment.is_static, self._ratio(clips, segment)
+        keep = torch.zeros(len(clips), len(is_static), dtype=torch.bool, device=is_static.device)
+        for number, clip in enumerate(clips):
+            keep[number, _moving(clip.features, ~is_static, ratio)] = True
+        owner = own_all(keep)
+        cells = is_static.nonzero().flatten()
+        if len(cells):
+            shown = _mean_of([clip.features for clip in clips], cells)
+            owner[:, cells] = cells[density_peaks(shown, num_kept(len(cells), ratio))]
+        return owner
+
+    def _ratio(self, clips: Sequence[VisualTokens], segment: Segment) -> float:
+        """What stays of the rows that are left when each static cell is kept once."""
+        num_clips, num_cells = len(clips), len(clips[0])
+        left = num_clips * num_cells - (num_clips - 1) * int(segment.is_static.sum())
+        return min(1.0, self.keep_ratio * num_clips * num_cells / max(1, left))
 
     def _with_static(
         self, clips: Sequence[VisualTokens], first: KeptTokens, cells: Tensor, ratio: float

@@ -30,6 +30,7 @@ from streamvlm.cli_options import Address, AsJson, Timeout, client_at, environme
 from streamvlm.doctor import examine
 from streamvlm.errors import StreamVLMError
 from streamvlm.evaluate.command import evaluate
+from streamvlm.evaluate.reduction.command import reduce
 from streamvlm.types import AnswerFinished, AnswerStarted, AnswerToken, Sampling
 
 app = typer.Typer(
@@ -239,6 +240,7 @@ def doctor(
 for command in (watch, rules, unwatch, alerts, events, ack, webhooks, replay):
     app.command()(command)
 app.command(name="eval")(evaluate)
+app.command()(reduce)
 
 
 def main() -> None:

@@ -94,7 +94,7 @@ def evaluate(
     from streamvlm.evaluate.methods import method as named
 
     methods = [named(name) for name in dict.fromkeys(method or METHODS)]
-    settings = _settings(config_path, checkpoint, device)
+    settings = settings_of(config_path, checkpoint, device)
     _check_paths(json_path, plot_path)
     asked = _suite(suite)
     limits = {"videos": videos, "seconds": seconds, "questions_per_ask": questions}
@@ -107,7 +107,8 @@ def evaluate(
         json_path.write_text(json.dumps({**about, **as_json(reports, outcomes)}, indent=1) + "\n")
 
 
-def _settings(config_path: Path | None, checkpoint: str | None, device: str | None) -> Config:
+def settings_of(config_path: Path | None, checkpoint: str | None, device: str | None) -> Config:
+    """The config with the model and the device that are given beside it. Raises ConfigError."""
     settings = config.load(config_path) if config_path else Config()
     given = {"checkpoint": checkpoint, "device": device}
     wanted = {key: value for key, value in given.items() if value is not None}
@@ -142,12 +143,19 @@ def _cases(
 def _check_paths(json_path: Path | None, plot_path: Path | None) -> None:
     """Before the work and not after it: raise ConfigError where a result could not be written."""
     for path in (json_path, plot_path):
-        if path and (not path.parent.is_dir() or path.is_dir()):
-            raise ConfigError(f"cannot write {path}: it must be a file in a folder that exists")
+        check_writable(path)
     if plot_path:
         from streamvlm.evaluate import report_plots
 
         report_plots.check_path(plot_path)
+
+
+def check_writable(path: Path | None) -> None:
+    """Raise ConfigError where a result that somebody asks for could not be written."""
+    if path and (not path.parent.is_dir() or path.is_dir()):
+        raise ConfigError(f"cannot write {path}: it must be a file in a folder that exists")
+    if path and not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise ConfigError(f"cannot write {path}: permission denied")
 
 
 def _run(

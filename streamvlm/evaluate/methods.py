@@ -110,8 +110,8 @@ def method(name: str) -> Method:
     if name in METHODS:
         return METHODS[name]
     strategy, at, text = name.partition("@")
-    if not at or not _knobs(strategy):
-        adjustable = [f"{each}@RATIO" for each in (*SEGMENT_REDUCERS, *REDUCERS) if _knobs(each)]
+    if not at or not knobs(strategy):
+        adjustable = [f"{each}@RATIO" for each in (*SEGMENT_REDUCERS, *REDUCERS) if knobs(each)]
         raise ConfigError(
             f"no method {name!r}; allowed: {', '.join([*METHODS, *adjustable])}, "
             "with a RATIO such as 0.25"
@@ -122,13 +122,13 @@ def method(name: str) -> Method:
         ratio = float("nan")
     if not 0 < ratio <= 1:
         raise ConfigError(f"method {name!r}: the ratio must be a number in (0, 1], got {text!r}")
-    if "keep_ratio" in _knobs(strategy):
+    if "keep_ratio" in knobs(strategy):
         reduce = {"name": strategy, "keep_ratio": ratio}
         return Method(name=name, settings={**_ORACLE, "reduce": reduce})
     return Method(name=name, settings={**_ORACLE, "reduce": {"name": strategy}}, fitted_ratio=ratio)
 
 
-def _knobs(strategy: str) -> set[str]:
+def knobs(strategy: str) -> set[str]:
     """The settings of a strategy that decide how much it keeps."""
     settings: Any = {**SEGMENT_REDUCERS, **REDUCERS}.get(strategy)
     if settings is None:

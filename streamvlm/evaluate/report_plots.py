@@ -1,6 +1,4 @@
-"""Accuracy against what is kept and against age, as pictures. The only file that imports
-matplotlib, which is an extra.
-"""
+"""Accuracy against what is kept and against age, as pictures. Needs matplotlib, an extra."""
 
 from __future__ import annotations
 

@@ -87,14 +87,14 @@ def _check_paths(video: Path, picture: Path | None, film: Path | None) -> None:
         check_writable(path)
         if path and path.exists() and video.exists() and path.samefile(video):
             raise ConfigError(f"cannot write {path}: it is the video itself")
-    if picture or film:
-        from streamvlm.evaluate.reduction import film as _  # noqa: F401  needs matplotlib
     if picture:
         from streamvlm.evaluate import report_plots
 
         report_plots.check_path(picture)
-    if film and film.suffix.lower() != ".mp4":
-        raise ConfigError(f"video {film}: the name must end in .mp4")
+    if film:
+        from streamvlm.evaluate.reduction.film import check_path
+
+        check_path(film)
 
 
 def _run(

@@ -32,6 +32,12 @@ _CHART_PIXELS = 280
 _CURSOR = np.array((0, 0, 0), dtype=np.uint8)
 
 
+def check_path(path: Path) -> None:
+    """Raise ConfigError for a name that no player would know."""
+    if path.suffix.lower() != ".mp4":
+        raise ConfigError(f"video {path}: the name must end in .mp4")
+
+
 def write_film(
     path: Path, title: str, clips: Iterable[Clip], reduction: Reduction, *, fps: float
 ) -> int:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
-
-import yaml
 
 from streamvlm.config import Config
 from streamvlm.errors import ConfigError
@@ -23,9 +22,8 @@ def strategy(name: str | None, settings: Sequence[str], config: Config) -> Metho
     reduce = dict(found.settings["reduce"])
     for text in settings:
         key, value = _setting(text)
-        if key in ("name", found.fitted_ratio is not None and "threshold") or (
-            key == "keep_ratio" and name is not None and "@" in name
-        ):
+        is_ratio = name is not None and "@" in name and key in knobs(name.partition("@")[0])
+        if key == "name" or is_ratio:
             raise ConfigError(f"--set {text}: --strategy says that already")
         reduce[key] = value
     build_reducer(reduce)
@@ -50,6 +48,7 @@ def _setting(text: str) -> tuple[str, Any]:
     if not (key and equals):
         raise ConfigError(f"--set {text!r}: must be KEY=VALUE, such as keep_ratio=0.1")
     try:
-        return key, yaml.safe_load(value)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"--set {text!r}: the value must be a number or a word") from error
+        return key, json.loads(value)
+    except json.JSONDecodeError:
+        # A word. Not read as YAML, where `off` is none.
+        return key, value

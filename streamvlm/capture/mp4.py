@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+_OPTIONS = {"preset": "veryfast", "crf": "20"}
+
+
 def write_mp4(path: Path, pictures: Iterable[NDArray[np.uint8]], *, fps: float) -> int:
     """Write the pictures, each uint8 [H,W,3] RGB of one size with even sides, and give how many.
     Holds only those that the encoder looks ahead to.
@@ -27,7 +30,7 @@ def write_mp4(path: Path, pictures: Iterable[NDArray[np.uint8]], *, fps: float) 
     try:
         # Absolute: FFmpeg takes what stands before a colon in a relative name for a protocol.
         with av.open(str(path.absolute()), "w", format="mp4") as container:
-            stream = container.add_stream("libx264", rate=rate, options={"crf": "20"})
+            stream = container.add_stream("libx264", rate=rate, options=_OPTIONS)
             stream.pix_fmt = "yuv420p"
             for picture in pictures:
                 if not count:

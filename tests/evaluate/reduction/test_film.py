@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import importlib
+import sys
 from pathlib import Path
 
 import av
 import numpy as np
+import pytest
 from made import fates, pixels, reduction, seen
 
+from streamvlm.errors import ConfigError
+from streamvlm.evaluate.reduction import sheet  # noqa: F401  loaded, so that it can be lost
 from streamvlm.evaluate.reduction.film import pictures, write_film
 from streamvlm.evaluate.reduction.overlay import KEPT
 
@@ -49,3 +54,15 @@ def test_another_size_on_the_way_changes_no_picture_of_the_film() -> None:
         pictures("title", clips, reduction([seen(0, WHOLE), seen(1, changed), seen(2, None)]))
     )
     assert len(drawn) == 6 and len({picture.shape for picture in drawn}) == 1
+
+
+@pytest.mark.parametrize("module", ["chart", "film", "sheet"])
+def test_without_matplotlib_a_picture_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch, module: str
+) -> None:
+    name = f"streamvlm.evaluate.reduction.{module}"
+    monkeypatch.delitem(sys.modules, name)
+    for part in ("axes", "artist", "figure", "backends.backend_agg"):
+        monkeypatch.setitem(sys.modules, f"matplotlib.{part}", None)
+    with pytest.raises(ConfigError, match=r"streamvlm\[eval\]"):
+        importlib.import_module(name)

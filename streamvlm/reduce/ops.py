@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import product
 
@@ -9,9 +10,14 @@ import torch
 from torch import Tensor
 
 from streamvlm.reduce.base import Reference
+from streamvlm.reduce.host import read
 from streamvlm.types import KeptTokens, VisualTokens
 
 _ZERO_NORM = 1e-12
+_ROUNDING = 64
+"""Of a cosine, in units of the last place; sums of some thousand numbers differ by a few."""
+_CACHED_NUMBERS = 2**19
+"""So many float32 stay in the cache of a core."""
 _NO_SPAN = 1e-6
 _STEPS = 2**16
 
@@ -20,10 +26,15 @@ def keep_rows(tokens: VisualTokens, indices: Tensor) -> KeptTokens:
     """Prune: keep these rows as they are, each with weight 1.
 
     `indices` int64 [K], in any order, on any device. Raises ValueError for a row that is not there
-    or comes twice.
+    or comes twice; the host waits for the device to know.
     """
     rows = indices.to(tokens.features.device).sort().values
     _check_rows(rows, len(tokens))
+    return take_rows(tokens, rows)
+
+
+def take_rows(tokens: VisualTokens, rows: Tensor) -> KeptTokens:
+    """`keep_rows` of rows that are known to be there, in order and distinct; nobody waits."""
     deepstack = tokens.deepstack
     return KeptTokens(
         features=tokens.features.index_select(0, rows),
@@ -91,9 +102,10 @@ def scaled(values: Tensor) -> Tensor:
     return torch.where(span > _NO_SPAN, (values - low) / span.clamp_min(_NO_SPAN), 0.5)
 
 
-def evenly_spaced(num_total: int, count: int) -> Tensor:
+def evenly_spaced(num_total: int, count: int, device: torch.device | str | None = None) -> Tensor:
     """int64 [count]: the middles of `count` <= `num_total` equal stretches of the rows."""
-    return (2 * torch.arange(count) + 1) * num_total // (2 * max(1, count))
+    index = torch.arange(count, device=device)
+    return (2 * index + 1) * num_total // (2 * max(1, count))
 
 
 def strongest_rows(keep: Tensor, strength: Tensor, *, at_least: int, at_most: int | None) -> Tensor:
@@ -103,15 +115,29 @@ def strongest_rows(keep: Tensor, strength: Tensor, *, at_least: int, at_most: in
     of equally strong rows the lower index comes first. `at_most` (None = no bound) wins over
     `at_least`.
     """
+    ((marked,),) = read(keep.sum())
+    count = max(int(marked), at_least)
+    return ranked(keep, strength)[: count if at_most is None else min(count, at_most)]
+
+
+def ranked(keep: Tensor, strength: Tensor) -> Tensor:
+    """int64 [...,N]: all rows, those marked in `keep`, bool [...,N], first, and of each kind the
+    strongest first.
+    """
     rows = by_strength(strength)
-    kept_first = by_strength(keep[rows].byte())
-    count = max(int(keep.sum()), at_least)
-    return rows[kept_first][: count if at_most is None else min(count, at_most)]
+    return rows.gather(-1, by_strength(keep.gather(-1, rows).byte()))
+
+
+def marked_rows(keep: Tensor, count: int) -> Tensor:
+    """int64 [count]: the rows marked in `keep`, bool [N], in order, where it is known how many
+    there are.
+    """
+    return by_strength(keep.byte())[:count]
 
 
 def by_strength(strength: Tensor) -> Tensor:
-    """int64 [N]: all rows, the strongest first, of equally strong ones the lower index."""
-    return strength.sort(descending=True, stable=True).indices
+    """int64 [...,N]: all rows, the strongest first, of equally strong ones the lower index."""
+    return strength.sort(dim=-1, descending=True, stable=True).indices
 
 
 def in_steps(values: Tensor) -> Tensor:
@@ -136,44 +162,95 @@ def novelty(tokens: VisualTokens, reference: Reference | None) -> Tensor:
     return cosine_distance(tokens.features, tokens.features.mean(dim=0, keepdim=True))
 
 
-def cosine_distance(left: Tensor, right: Tensor) -> Tensor:
+def cosine_distance(left: Tensor, right: Tensor, *, of_nothing: float = 1.0) -> Tensor:
     """1 - cosine of matching rows: float [N,D] and [N,D] or [1,D] to [N] in [0, 2].
 
-    Exactly 0 for equal rows; 1 where either is a zero vector. Computed in float32 at least: near 1
-    a bfloat16 cosine cannot tell noise from change.
+    Exactly 0 for equal rows, and where only rounding is between them; 1 where either is a zero
+    vector, `of_nothing` where `left` is. Computed in float32 at least: near 1 a bfloat16 cosine
+    cannot tell noise from change.
     """
-    return _distance(directions(left), directions(right))
+    right = right.expand_as(left)
+    # On a CPU the float32 copies of a whole clip leave the cache, which costs more than arithmetic.
+    at_once = _CACHED_NUMBERS // max(1, left.shape[1]) if left.device.type == "cpu" else len(left)
+    if len(left) <= at_once:
+        return _distance(left, right, of_nothing)
+    parts = zip(left.split(max(1, at_once)), right.split(max(1, at_once)), strict=True)
+    return torch.cat([_distance(*part, of_nothing) for part in parts])
 
 
-def neighbour_distance(left: Tensor, right: Tensor, grid_thw: tuple[int, int, int]) -> Tensor:
+def cosine_distances(
+    left: Sequence[Tensor], right: Sequence[Tensor], *, of_nothing: float = 1.0
+) -> Tensor:
+    """[S,N]: `cosine_distance` of S pairs of float [N,D], in one go where that is faster; the same
+    numbers in any company.
+    """
+    if len(left) > 1 and left[0].device.type != "cpu":
+        both = torch.cat(list(left)), torch.cat(list(right))
+        return cosine_distance(*both, of_nothing=of_nothing).view(len(left), -1)
+    # On a CPU the copies cost more than the calls.
+    pairs = zip(left, right, strict=True)
+    return torch.stack([cosine_distance(*pair, of_nothing=of_nothing) for pair in pairs])
+
+
+def _distance(left: Tensor, right: Tensor, of_nothing: float) -> Tensor:
+    """`cosine_distance` of [n,D] and [n,D]."""
+    ours, theirs = _wide(left), _wide(right)
+    our_lengths = _lengths(ours)
+    lengths = our_lengths * _lengths(theirs)
+    # A copy may be overwritten, the argument itself may not.
+    products = ours * theirs if theirs is right else theirs.mul_(ours)
+    distance = _one_minus(products.sum(dim=1), lengths)
+    return distance if of_nothing == 1 else distance.masked_fill(our_lengths == 0, of_nothing)
+
+
+def _lengths(rows: Tensor) -> Tensor:
+    """[n]: of float32 [n,D] at least; 0 where there is nothing but rounding."""
+    length: Tensor = torch.linalg.vector_norm(rows, dim=1)
+    return length.masked_fill(length <= _ZERO_NORM, 0.0)
+
+
+def _one_minus(inner: Tensor, lengths: Tensor) -> Tensor:
+    """[n]: 1 - cosine, by the inner products of rows and the products of their lengths."""
+    distance = (1 - inner / lengths).clamp(0.0, 2.0)
+    distance = distance.masked_fill(distance < _ROUNDING * torch.finfo(inner.dtype).eps, 0.0)
+    return distance.masked_fill(lengths == 0, 1.0)
+
+
+def neighbour_distance(
+    left: Tensor,
+    right: Tensor,
+    grid_thw: tuple[int, int, int],
+    *,
+    of_nothing: float = 1.0,
+) -> Tensor:
     """`cosine_distance` of each cell to the most alike of the 3 x 3 cells around it in `right`.
 
     `left` and `right` float [N,D] in raster order of `grid_thw`; returns [N]. Neighbours are of the
     same t, and inside the picture.
     """
     _, num_rows, num_columns = grid_thw
-    ours, theirs = directions(left), directions(right).view(*grid_thw, right.shape[-1])
+    ours, theirs = _wide(left), _wide(right)
+    our_lengths, their_lengths = _lengths(ours), _lengths(theirs)
+    cell = torch.arange(len(left), device=left.device).view(grid_thw)
     row = torch.arange(num_rows, device=left.device)
     column = torch.arange(num_columns, device=left.device)
-    nearest = left.new_full((len(left),), torch.inf, dtype=ours.dtype)
+    nearest = torch.full_like(our_lengths, torch.inf)
     for down, across in product((-1, 0, 1), repeat=2):
         # A step over the border stays on it: that cell is a neighbour anyway, and padding is not.
-        shifted = theirs.index_select(1, (row + down).clamp(0, num_rows - 1))
-        shifted = shifted.index_select(2, (column + across).clamp(0, num_columns - 1))
-        nearest = torch.minimum(nearest, _distance(ours, shifted.reshape(ours.shape)))
-    return nearest
+        there = cell.index_select(1, (row + down).clamp(0, num_rows - 1))
+        there = there.index_select(2, (column + across).clamp(0, num_columns - 1)).flatten()
+        inner = (theirs.index_select(0, there) * ours).sum(dim=1)
+        distance = _one_minus(inner, our_lengths * their_lengths.index_select(0, there))
+        nearest = torch.minimum(nearest, distance)
+    return nearest if of_nothing == 1 else nearest.masked_fill(our_lengths == 0, of_nothing)
 
 
 def directions(features: Tensor) -> Tensor:
     """[...,D]: rows scaled to length 1, in float32 at least; zero vectors stay zero."""
-    wide = features.to(torch.promote_types(features.dtype, torch.float32))
+    wide = _wide(features)
     norm = torch.linalg.vector_norm(wide, dim=-1, keepdim=True)
     return torch.where(norm > _ZERO_NORM, wide / norm.clamp_min(_ZERO_NORM), 0.0)
 
 
-def _distance(left: Tensor, right: Tensor) -> Tensor:
-    """`cosine_distance` of rows that are directions already."""
-    # For unit vectors |a - b|^2 / 2 is 1 - a.b, and exactly 0 for equal ones, without rounding.
-    half_square = (left - right).square().sum(dim=-1) / 2
-    is_zero = ~(left.any(dim=-1) & right.any(dim=-1))
-    return half_square.clamp_max(2.0).masked_fill(is_zero, 1.0)
+def _wide(features: Tensor) -> Tensor:
+    return features.to(torch.promote_types(features.dtype, torch.float32))

@@ -99,3 +99,20 @@ def test_a_ratio_becomes_a_count_in_one_way() -> None:
     assert [num_kept(5, ratio) for ratio in (0.01, 0.3, 0.5, 1.0)] == [1, 2, 3, 5]
     assert num_kept(0, 1.0) == 0
     assert [num_kept(5, 1.0, cap) for cap in (0, 3, 9)] == [0, 3, 5]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16], ids=str)
+def test_cosine_distance_is_exact_at_the_size_of_real_features(dtype: torch.dtype) -> None:
+    generator = torch.Generator().manual_seed(0)
+    left = 30 * torch.randn(300, 4096, generator=generator).to(dtype)
+    right = left + (0.01 * left.abs().mean()).to(dtype) * torch.randn(
+        300, 4096, generator=generator
+    ).to(dtype)
+    before = left.clone(), right.clone()
+    expected = 1 - torch.cosine_similarity(left.double(), right.double())
+    found = cosine_distance(left, right)
+    torch.testing.assert_close(found.double(), expected, atol=1e-5, rtol=0)
+    assert (cosine_distance(left, left.clone()) == 0).all()
+    parts = [cosine_distance(*part) for part in zip(left.split(7), right.split(7), strict=True)]
+    assert torch.equal(torch.cat(parts), found), "rows that are compared together"
+    assert torch.equal(left, before[0]) and torch.equal(right, before[1])

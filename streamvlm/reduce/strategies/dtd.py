@@ -11,6 +11,7 @@ the published rule, drift included, for comparison.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Annotated, ClassVar, Literal
 
@@ -21,10 +22,11 @@ from torch import Tensor
 from streamvlm.reduce.base import ReductionContext, Signal, num_kept
 from streamvlm.reduce.ops import (
     cosine_distance,
+    cosine_distances,
     evenly_spaced,
-    keep_rows,
     neighbour_distance,
     strongest_rows,
+    take_rows,
 )
 from streamvlm.types import KeptTokens, VisualTokens
 
@@ -37,14 +39,19 @@ class Change:
     """How a clip differs from what was last kept of its cells."""
 
     distance: Tensor
-    """float [N]."""
+    """float [...,N]: of a clip, or of several."""
     is_changed: Tensor
-    """bool [N]: beyond the threshold. One minus their share is the drop ratio of the curve: neither
-    refreshes nor caps are in it."""
+    """bool [...,N]: beyond the threshold. One minus their share is the drop ratio of the curve:
+    neither refreshes nor caps are in it."""
     is_cut: Tensor
-    """bool []: another scene."""
+    """bool [...]: another scene."""
     is_due: Tensor
-    """bool [N]: to be refreshed."""
+    """bool [...,N]: whose turn it is to be refreshed, or who missed it under a cap."""
+
+    @property
+    def is_worth_keeping(self) -> Tensor:
+        """bool [...,N]: for any of these reasons."""
+        return self.is_changed | self.is_cut[..., None] | self.is_due
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,35 +95,45 @@ class DTD:
         if found is None:
             return _whole_clip(tokens, context.max_kept)
         rows = strongest_rows(
-            found.is_changed | found.is_cut | found.is_due,
+            found.is_worth_keeping,
             found.distance,
             at_least=self.min_kept,
             at_most=context.max_kept,
         )
-        return keep_rows(tokens, rows)
+        return take_rows(tokens, rows.sort().values)
 
     def compare(self, tokens: VisualTokens, context: ReductionContext) -> Change | None:
         """How the clip differs from what was last kept; None without anything to compare with."""
         reference = context.reference
         if reference is None or reference.grid_thw != tokens.grid_thw:
             return None
-        if self.neighbourhood == 1:
-            distance = cosine_distance(tokens.features, reference.features)
-        else:
-            distance = neighbour_distance(tokens.features, reference.features, tokens.grid_thw)
+        distance = self.distances([tokens], [reference.features])[0]
+        return self.judge(distance, reference.age, context.clip_index, self.threshold)
+
+    def distances(self, clips: Sequence[VisualTokens], references: Sequence[Tensor]) -> Tensor:
+        """float [S,N]: of clips of one grid to what was last kept of each; 0 for a zero vector."""
         # A zero vector (padding) says nothing: it is no change, whatever was there before.
-        distance = distance.masked_fill(~tokens.features.any(dim=-1), 0.0)
+        features = [clip.features for clip in clips]
+        if self.neighbourhood == 1:
+            return cosine_distances(features, references, of_nothing=0.0)
+        pairs = zip(features, references, strict=True)
+        grid = clips[0].grid_thw
+        return torch.stack([neighbour_distance(*pair, grid, of_nothing=0.0) for pair in pairs])
+
+    def judge(
+        self, distance: Tensor, age: Tensor, clip_index: Tensor | int, threshold: Tensor | float
+    ) -> Change:
+        """What follows from distances and ages [...,N]; index and threshold are those of the clip,
+        or [S,1] of several.
+        """
+        turn = torch.arange(age.shape[-1], device=age.device) + clip_index
         return Change(
             distance=distance,
-            is_changed=distance > self.threshold,
-            is_cut=distance.mean() > self.cut_threshold,
-            is_due=self._is_due(reference.age, context.clip_index),
+            is_changed=distance > threshold,
+            # In float64 the mean is the same in any order of adding.
+            is_cut=distance.mean(dim=-1, dtype=torch.float64) > self.cut_threshold,
+            is_due=(turn % self.max_age == 0) | (age + 1 >= self.max_age),
         )
-
-    def _is_due(self, age: Tensor, clip_index: int) -> Tensor:
-        """bool [N]: cells whose turn it is to be refreshed, or that missed it under a cap."""
-        turn = torch.arange(len(age), device=age.device) + clip_index
-        return (turn % self.max_age == 0) | (age + 1 >= self.max_age)
 
     def _against_previous(self, tokens: VisualTokens, context: ReductionContext) -> KeptTokens:
         previous = context.previous
@@ -126,9 +143,10 @@ class DTD:
         # Dropped iff cos > tau, so a cell exactly at the threshold stays.
         keep = distance >= self.threshold
         rows = strongest_rows(keep, distance, at_least=0, at_most=context.max_kept)
-        return keep_rows(tokens, rows)
+        return take_rows(tokens, rows.sort().values)
 
 
 def _whole_clip(tokens: VisualTokens, max_kept: int | None) -> KeptTokens:
     """All tokens; under a cap evenly spaced ones, as nothing ranks cells without a distance."""
-    return keep_rows(tokens, evenly_spaced(len(tokens), num_kept(len(tokens), 1.0, max_kept)))
+    count = num_kept(len(tokens), 1.0, max_kept)
+    return take_rows(tokens, evenly_spaced(len(tokens), count, tokens.features.device))

@@ -11,9 +11,11 @@ from streamvlm.types import KeptTokens, VisualTokens
 
 
 def reduce_clip(
-    reducer: Reducer, tokens: VisualTokens, context: ReductionContext
+    reducer: Reducer, tokens: VisualTokens, context: ReductionContext, *, reuse: bool = False
 ) -> tuple[KeptTokens, ReductionContext]:
-    """What is kept of a clip, and the context of the clip behind it."""
+    """What is kept of a clip, and the context of the clip behind it. `reuse` as in
+    `advance_reference`.
+    """
     if isinstance(reducer, Carrying):
         kept, carried = reducer.advance(tokens, context)
     else:
@@ -22,7 +24,7 @@ def reduce_clip(
         context,
         clip_index=context.clip_index + 1,
         previous=tokens,
-        reference=advance_reference(context.reference, tokens, kept),
+        reference=advance_reference(context.reference, tokens, kept, reuse=reuse),
         following=None,
         carried=carried,
     )
@@ -30,22 +32,24 @@ def reduce_clip(
 
 
 def advance_reference(
-    reference: Reference | None, tokens: VisualTokens, kept: KeptTokens
+    reference: Reference | None, tokens: VisualTokens, kept: KeptTokens, *, reuse: bool = False
 ) -> Reference:
     """The reference after this clip: kept cells get its feature and age 0, others get older.
 
     Without a reference, or after one of another grid, it starts anew: cells never kept are zero
-    vectors, which resemble nothing. Changes none of its arguments.
+    vectors, which resemble nothing. With `reuse` the rows are written into the old reference, which
+    must be one that this made and that nobody else holds; else no argument changes.
     """
     if reference is None or reference.grid_thw != tokens.grid_thw:
         features = torch.zeros_like(tokens.features)
         age = torch.zeros(len(tokens), dtype=torch.int64, device=features.device)
     else:
-        features, age = reference.features, reference.age
+        features = reference.features if reuse else reference.features.clone()
+        age = reference.age
     # The cell's own feature and not the kept row: a merged row may be the mean of faraway cells.
-    own = tokens.features.index_select(0, kept.indices)
+    features.index_copy_(0, kept.indices, tokens.features.index_select(0, kept.indices))
     return Reference(
-        features=features.index_copy(0, kept.indices, own),
+        features=features,
         age=(age + 1).index_fill(0, kept.indices, 0),
         grid_thw=tokens.grid_thw,
     )

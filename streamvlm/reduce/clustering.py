@@ -8,6 +8,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
+from streamvlm.reduce.host import read
 from streamvlm.reduce.ops import by_strength, directions
 
 
@@ -73,7 +74,7 @@ class KeyClips:
         )
         if len(self.runs) > self._max_runs:
             costs = torch.stack([_cost(*pair) for pair in pairwise(self.runs)])
-            at = int(costs.argmin())
+            at = int(read(costs.argmin())[0][0])
             self.runs[at : at + 2] = [_joined(*self.runs[at : at + 2])]
 
 
@@ -86,7 +87,8 @@ def _cost(left: Run, right: Run) -> Tensor:
 def _joined(left: Run, right: Run) -> Run:
     num_clips = left.num_clips + right.num_clips
     mean = (left.num_clips * left.mean + right.num_clips * right.mean) / num_clips
-    key = min((left, right), key=lambda run: float((run.key - mean).norm()))
+    (apart,) = read(torch.stack([(run.key - mean).norm() for run in (left, right)]))
+    key = left if apart[0] <= apart[1] else right
     return Run(
         first_clip=left.first_clip,
         num_clips=num_clips,

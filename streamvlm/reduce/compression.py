@@ -10,23 +10,29 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from streamvlm.reduce.base import ReductionContext, Reference
+from streamvlm.reduce.base import Reference
 from streamvlm.reduce.budget import Allowance
 from streamvlm.reduce.carry import advance_reference
 from streamvlm.reduce.clustering import KeyClips
-from streamvlm.reduce.holistic import collect, join_background, join_static, own_all
+from streamvlm.reduce.holistic import (
+    collect,
+    join_background,
+    join_static,
+    own_rows,
+    standing_rows,
+)
+from streamvlm.reduce.host import read
+from streamvlm.reduce.look import Change, Looked, Standing, look
 from streamvlm.reduce.ops import (
     by_strength,
     cosine_distance,
     directions,
     evenly_spaced,
-    keep_rows,
     scaled,
-    strongest_rows,
+    take_rows,
 )
 from streamvlm.reduce.segment import Segment
 from streamvlm.reduce.selection import most_relevant
-from streamvlm.reduce.strategies.dtd import Change
 from streamvlm.reduce.strategies.ktv import KTV
 from streamvlm.reduce.stream import Reduced
 from streamvlm.types import KeptTokens, StreamTime, VisualTokens
@@ -65,10 +71,11 @@ class CompressorStream:
     """One stream's compression; bounded: what was kept of each cell, and the clips that wait."""
 
     def __init__(self, settings: Compressor) -> None:
-        self._settings, self._dtd = settings, settings.dtd
+        self._settings = settings
         self._segmenter = settings.new_segmenter()
         self._keys = KeyClips(max_runs=_MOST_RUNS)
         self._clip_index = 0
+        self._grid_thw: tuple[int, int, int] | None = None
         self._reference: Reference | None = None
         self._allowance: Allowance | None = None
         self._waiting: deque[_Waiting] = deque()
@@ -79,13 +86,32 @@ class CompressorStream:
 
     def push(self, tokens: VisualTokens, following: VisualTokens | None) -> list[Reduced]:
         """See `StreamReduction`."""
-        kept = self._drop(tokens)
-        is_other_size = self._waiting and self._waiting[-1].tokens.grid_thw != tokens.grid_thw
+        (looked,) = look([self.standing(tokens)], [tokens])
+        return self.take(tokens, looked)
+
+    def standing(self, tokens: VisualTokens) -> Standing:
+        """What is known as this clip comes; changes nothing."""
+        budget = self._settings.budget(len(tokens))
+        now = self._now(tokens)
+        reference = self._reference
+        has_reference = reference is not None and reference.grid_thw == tokens.grid_thw
+        return Standing(
+            settings=self._settings,
+            allowance=budget.advance(self._allowance or budget.begin(now), now),
+            clip_index=self._clip_index,
+            reference=reference if has_reference else None,
+            before=self._segmenter.before if self._grid_thw == tokens.grid_thw else None,
+        )
+
+    def take(self, tokens: VisualTokens, looked: Looked) -> list[Reduced]:
+        """`push` of a clip that was looked at as this stream stands."""
+        kept = self._drop(tokens, looked)
+        is_other_size, self._grid_thw = self._grid_thw != tokens.grid_thw, tokens.grid_thw
         done, self._rescued = self._rescued, []
         try:
             segments = self._segmenter.flush() if is_other_size else []
             done += [self._complete(segment) for segment in segments]
-            segments = self._segmenter.push(tokens.features)
+            segments = self._segmenter.push(looked.clip)
             self._waiting.append(_Waiting(tokens=tokens, kept=kept))
             done += [self._complete(segment) for segment in segments]
         except Exception:
@@ -140,31 +166,29 @@ class CompressorStream:
         held += [tensor for run in self._keys.runs for tensor in (run.mean, run.key)]
         return sum(tensor.nbytes for tensor in held)
 
-    def _drop(self, tokens: VisualTokens) -> KeptTokens:
+    def _now(self, tokens: VisualTokens) -> float:
+        is_timed = self._settings.tokens_per_minute is not None
+        return tokens.pts_seconds if is_timed else float(self._clip_index)
+
+    def _drop(self, tokens: VisualTokens, looked: Looked) -> KeptTokens:
         """What changed, within what the budget allows; changes nothing where it fails."""
-        settings = self._settings
-        budget = settings.budget(len(tokens))
-        is_timed = settings.tokens_per_minute is not None
-        now = tokens.pts_seconds if is_timed else float(self._clip_index)
-        before = self._allowance or budget.begin(now)
-        allowance = budget.advance(before, now)
-        context = ReductionContext(clip_index=self._clip_index, reference=self._reference)
-        change = replace(self._dtd, threshold=allowance.threshold).compare(tokens, context)
+        allowance, change = looked.allowance, looked.change
         if change is None:
             count = min(len(tokens), allowance.max_kept)
-            rows, wanted, is_cut = evenly_spaced(len(tokens), count), len(tokens), True
+            rows, wanted = evenly_spaced(len(tokens), count, tokens.features.device), len(tokens)
         else:
-            wanted, is_cut = int(change.is_changed.sum()), bool(change.is_cut)
-            rows = self._choose(tokens, change, allowance.max_kept)
-        kept = keep_rows(tokens, rows)
-        self._allowance = budget.settle(
+            rows, wanted = self._choose(tokens, change, allowance.max_kept), change.num_changed
+        kept = take_rows(tokens, rows)
+        now = self._now(tokens)
+        since = self._allowance.pts_seconds if self._allowance else now
+        self._allowance = self._settings.budget(len(tokens)).settle(
             allowance,
             wanted=wanted,
             kept=len(kept),
-            seconds=now - before.pts_seconds,
-            is_cut=is_cut,
+            seconds=now - since,
+            is_cut=change is None or change.is_cut,
         )
-        self._reference = advance_reference(self._reference, tokens, kept)
+        self._reference = advance_reference(self._reference, tokens, kept, reuse=True)
         self._clip_index += 1
         self.curve.append(1 - wanted / max(1, len(tokens)))
         self.steps = replace(
@@ -175,52 +199,51 @@ class CompressorStream:
         return kept
 
     def _choose(self, tokens: VisualTokens, change: Change, most: int) -> Tensor:
-        """int64 [K], the rows that are kept: all that should be, or the best within `most`."""
-        keep = change.is_changed | change.is_cut | change.is_due
-        rows = strongest_rows(keep, change.distance, at_least=1, at_most=None)
-        if len(rows) <= most:
-            return rows
-        sure = most - int(most * self._settings.diversity_share)
-        others = rows[sure:]
-        unit = directions(tokens.features)
-        chosen = most_relevant(
-            unit[others],
-            scaled(change.distance[others]),
-            most - sure,
-            _DIVERSITY_WEIGHT,
-            known=unit[rows[:sure]],
-        )
-        return torch.cat([rows[:sure], others[chosen]])
+        """int64 [K], in order: all that should be kept, or the best within `most`."""
+        rows = change.rows[: max(1, change.num_worth)]
+        if len(rows) > most:
+            sure = most - int(most * self._settings.diversity_share)
+            others = rows[sure:]
+            unit = directions(tokens.features)
+            chosen = most_relevant(
+                unit[others],
+                scaled(change.distance[others]),
+                most - sure,
+                _DIVERSITY_WEIGHT,
+                known=unit[rows[:sure]],
+            )
+            rows = torch.cat([rows[:sure], others[chosen]])
+        return rows.sort().values
 
     def _complete(self, segment: Segment) -> Reduced:
         """The first clips that wait, merged; these wait no more."""
         settings = self._settings
         parts = [self._waiting[number] for number in range(segment.num_clips)]
         clips = [part.tokens for part in parts]
-        features = torch.stack([clip.features for clip in clips])
-        keep = torch.zeros(features.shape[:2], dtype=torch.bool, device=features.device)
-        for number, part in enumerate(parts):
-            keep[number, part.kept.indices] = True
-        owner = own_all(keep)
-        counts = [int(keep.sum())]
-        if settings.merge != "off":
+        features = [clip.features for clip in clips]
+        owner = own_rows([part.kept.indices for part in parts], len(clips[0]))
+        dropped_to = sum(len(part.kept) for part in parts)
+        if settings.merge != "off" and len(parts) > 1:
             into_first = settings.merge == "first"
             owner = join_static(features, owner, segment.is_static, into_first=into_first)
-        counts.append(_num_standing(owner))
+        merged_to = standing_rows(owner).sum()
         if settings.background_ratio < 1:
             owner = join_background(features, owner, segment.is_static, settings.background_ratio)
-        counts.append(_num_standing(owner))
-        owner = self._with_key_clip(features, owner, counts[-1])
-        counts.append(_num_standing(owner))
-        kept = collect(clips, owner, average=settings.merge == "mean")
-        self._refund(counts[0] - counts[-1], len(clips[0]))
+        background_to = standing_rows(owner).sum()
+        owner = self._with_key_clip(features, owner)
+        counts = standing_rows(owner).sum(dim=1)
+        steps, each = read(torch.stack([merged_to, background_to]), counts)
+        merged, background = map(int, steps)
+        kept = collect(clips, owner, list(map(int, each)), average=settings.merge == "mean")
+        num_kept = sum(map(len, kept))
+        self._refund(dropped_to - num_kept, len(clips[0]))
         for _ in parts:
             self._waiting.popleft()
         self.steps = replace(
             self.steps,
-            merged_to=self.steps.merged_to + counts[1],
-            background_to=self.steps.background_to + counts[2],
-            kept=self.steps.kept + counts[3],
+            merged_to=self.steps.merged_to + merged,
+            background_to=self.steps.background_to + background,
+            kept=self.steps.kept + num_kept,
         )
         return Reduced(
             clips=tuple(each for each in kept if len(each)),
@@ -228,22 +251,24 @@ class CompressorStream:
             owners=lambda: owner,
         )
 
-    def _with_key_clip(self, features: Tensor, owner: Tensor, num_kept_now: int) -> Tensor:
+    def _with_key_clip(self, features: Sequence[Tensor], owner: Tensor) -> Tensor:
         """Where the segment opens a new scene, its key clip gets more of its tokens."""
         if not self._settings.key_share:
             return owner
-        mean = features.float().mean(dim=1)  # [T,D]
-        key = int(cosine_distance(mean, mean.mean(dim=0, keepdim=True)).argmin())
+        mean = torch.stack([each.float().mean(dim=0) for each in features])  # [T,D]
+        nearest = cosine_distance(mean, mean.mean(dim=0, keepdim=True)).argmin()
+        ((found,), (num_kept_now,)) = read(nearest, standing_rows(owner).sum())
+        key = int(found)
         self._keys.push(features[key])
         is_new = self._keys.runs[-1].num_clips == 1
         if not (is_new and self._allowance):
             return owner
         more = round(self._settings.key_share * num_kept_now)
         score = KTV().scores(features[key]).masked_fill(owner[key] >= 0, -torch.inf)
-        num_left = int((owner[key] < 0).sum())
-        rows = by_strength(score)[: min(more, num_left, self._allowance.max_kept)]
+        ((num_left,),) = read((owner[key] < 0).sum())
+        rows = by_strength(score)[: min(more, int(num_left), self._allowance.max_kept)]
         own = owner.clone()
-        own[key, rows] = rows + key * owner.shape[1]
+        own[key].index_copy_(0, rows, rows + key * owner.shape[1])
         return own
 
     def _refund(self, num_tokens: int, num_cells: int) -> None:
@@ -252,11 +277,6 @@ class CompressorStream:
             most = self._settings.budget(num_cells).burst_tokens
             level = min(most, max(0.0, self._allowance.level + num_tokens))
             self._allowance = replace(self._allowance, level=level)
-
-
-def _num_standing(owner: Tensor) -> int:
-    rows = torch.arange(owner.numel(), device=owner.device)
-    return int((owner.flatten() == rows).sum())
 
 
 def _plain(waiting: Sequence[_Waiting]) -> Reduced:

@@ -19,29 +19,46 @@ from torch import Tensor
 
 from streamvlm.reduce.base import num_kept
 from streamvlm.reduce.clustering import density_peaks
-from streamvlm.reduce.ops import cosine_distance, first_highest, group_means, keep_rows
+from streamvlm.reduce.host import read
+from streamvlm.reduce.ops import (
+    cosine_distance,
+    first_highest,
+    group_means,
+    marked_rows,
+    take_rows,
+)
 from streamvlm.types import KeptTokens, VisualTokens
 
 
-def own_all(keep: Tensor) -> Tensor:
-    """The owner where each row of `keep`, bool [T,N], stands for itself."""
-    rows = torch.arange(keep.numel(), device=keep.device).view_as(keep)
-    return torch.where(keep, rows, -1)
+def own_rows(kept: Sequence[Tensor], num_cells: int) -> Tensor:
+    """The owner where the rows of each clip that are kept, int64 [K], stand for themselves."""
+    rows = torch.cat([each + number * num_cells for number, each in enumerate(kept)])
+    owner = torch.full((len(kept) * num_cells,), -1, dtype=torch.int64, device=rows.device)
+    return owner.index_copy_(0, rows, rows).view(len(kept), num_cells)
+
+
+def standing_rows(owner: Tensor) -> Tensor:
+    """bool [T,N]: those that stand for themselves, and for others where any joined them."""
+    return owner == torch.arange(owner.numel(), device=owner.device).view_as(owner)
 
 
 def join_static(
-    features: Tensor, owner: Tensor, is_static: Tensor, *, into_first: bool = False
+    features: Sequence[Tensor], owner: Tensor, is_static: Tensor, *, into_first: bool = False
 ) -> Tensor:
     """Rows of the same static cell join the one nearest to their mean, or the first: `features`
-    float [T,N,D], `is_static` bool [N].
+    float [N,D] of each clip, `is_static` bool [N].
     """
     is_kept = owner >= 0
-    cells = (is_static & (is_kept.sum(dim=0) > 1)).nonzero().flatten()  # [S]
-    kept = is_kept[:, cells]  # [T,S]
+    is_joined = is_static & (is_kept.sum(dim=0) > 1)
+    ((num_joined,),) = read(is_joined.sum())
+    if not num_joined:
+        return owner
+    cells = marked_rows(is_joined, int(num_joined))  # [S]
+    kept = is_kept.index_select(1, cells)  # [T,S]
     if into_first:
         first = kept.byte().argmax(dim=0)
         return owner.index_copy(1, cells, torch.where(kept, first * owner.shape[1] + cells, -1))
-    shown = features[:, cells].float()  # [T,S,D]
+    shown = torch.stack([each.index_select(0, cells) for each in features]).float()  # [T,S,D]
     mean = (shown * kept[..., None]).sum(dim=0) / kept.sum(dim=0)[:, None]
     distance = cosine_distance(shown.flatten(0, 1), mean.repeat(len(shown), 1)).view_as(kept)
     nearest = first_highest(-distance.masked_fill(~kept, torch.inf).T)  # [S]
@@ -50,52 +67,53 @@ def join_static(
 
 
 def join_background(
-    features: Tensor, owner: Tensor, is_static: Tensor, keep_ratio: float
+    features: Sequence[Tensor], owner: Tensor, is_static: Tensor, keep_ratio: float
 ) -> Tensor:
     """Of the static rows that stand for themselves a share stays, the density peaks; the others
     join the nearest of these.
     """
     rows = torch.arange(owner.numel(), device=owner.device)
-    stands = (owner.flatten() == rows) & is_static.repeat(len(owner))
-    standing = stands.nonzero().flatten()
+    stands = (standing_rows(owner) & is_static).flatten()
+    ((num_standing,),) = read(stands.sum())
+    standing = marked_rows(stands, int(num_standing))
     count = num_kept(len(standing), keep_ratio)
     if count == len(standing):
         return owner
-    into = density_peaks(features.flatten(0, 1)[standing], count)
+    into = density_peaks(torch.cat(list(features)).index_select(0, standing), count)
     joins = rows.index_copy(0, standing, standing[into])
     return torch.where(owner >= 0, joins[owner.clamp_min(0)], -1)
 
 
 def collect(
-    clips: Sequence[VisualTokens], owner: Tensor, *, average: bool = False
+    clips: Sequence[VisualTokens], owner: Tensor, counts: Sequence[int], *, average: bool = False
 ) -> list[KeptTokens]:
-    """What is left of each clip. A row's weight is how many it stands for, itself included; with
-    `average` it is their mean.
+    """What is left of each clip, of which so many rows stand for themselves. A row's weight is how
+    many it stands for, itself included; with `average` it is their mean.
     """
-    rows = torch.arange(owner.numel(), device=owner.device).view_as(owner)
-    members = (owner >= 0).flatten().nonzero().flatten()
-    weight = torch.zeros(owner.numel(), device=owner.device)
-    weight = weight.index_add(0, owner.flatten()[members], torch.ones_like(weight[members]))
+    stands = standing_rows(owner)
+    num_rows = owner.numel()
+    # Rows that nothing is kept of join a row behind the last one.
+    joined = torch.where(owner >= 0, owner, num_rows).flatten()
+    weight = torch.zeros(num_rows + 1, device=owner.device)
+    weight = weight.index_add_(0, joined, torch.ones_like(weight[:-1]))[:-1].view_as(owner)
     collected = []
-    for number, clip in enumerate(clips):
-        kept = keep_rows(clip, (owner[number] == rows[number]).nonzero().flatten())
-        collected.append(replace(kept, weight=weight.view_as(owner)[number, kept.indices]))
-    return _averaged(clips, owner, collected) if average else collected
+    for number, (clip, count) in enumerate(zip(clips, counts, strict=True)):
+        kept = take_rows(clip, marked_rows(stands[number], count))
+        collected.append(replace(kept, weight=weight[number].index_select(0, kept.indices)))
+    return _averaged(clips, joined, collected) if average else collected
 
 
 def _averaged(
-    clips: Sequence[VisualTokens], owner: Tensor, kept: Sequence[KeptTokens]
+    clips: Sequence[VisualTokens], joined: Tensor, kept: Sequence[KeptTokens]
 ) -> list[KeptTokens]:
-    members = (owner >= 0).flatten().nonzero().flatten()
-    num_cells = owner.shape[1]
+    num_cells, sizes = len(clips[0]), [len(each) for each in kept]
     standing = torch.cat([each.indices + number * num_cells for number, each in enumerate(kept)])
-    group = torch.searchsorted(standing, owner.flatten()[members])
-    weight = torch.cat([each.weight for each in kept])
+    group = torch.searchsorted(standing, joined)
+    weight = torch.cat([*(each.weight for each in kept), standing.new_ones(1)])
 
     def means(rows: Tensor) -> list[Tensor]:
         """Of [T*N,D], those of each clip."""
-        sizes = [len(each) for each in kept]
-        return list(group_means(rows[members], group, weight).split(sizes))
+        return list(group_means(rows, group, weight)[:-1].split(sizes))
 
     features = means(torch.cat([clip.features for clip in clips]))
     averaged = [replace(each, features=own) for each, own in zip(kept, features, strict=True)]

@@ -16,9 +16,11 @@ from torch import Tensor
 
 
 def read(*tensors: Tensor) -> list[list[float]]:
-    """The numbers of each tensor, flat, in one transfer; whole ones are exact up to 2^53."""
+    """The numbers of each tensor, flat, in one transfer; whole ones are exact up to 2^53. Nobody
+    waits where there are none.
+    """
     flat = [tensor.flatten().double() for tensor in tensors]
-    numbers = torch.cat(flat).tolist()
+    numbers = torch.cat(flat).tolist() if any(map(len, flat)) else []
     ends = list(accumulate(len(each) for each in flat))
     return [numbers[end - len(each) : end] for end, each in zip(ends, flat, strict=True)]
 

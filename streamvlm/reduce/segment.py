@@ -16,6 +16,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from streamvlm.reduce.host import read
 from streamvlm.reduce.ops import cosine_distance
 
 _ANCHOR_WEIGHT = 0.9
@@ -31,11 +32,30 @@ class Segment:
     """bool [N]: cells that each clip shows as the one before it did; none in a single clip."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Compared:
+    """A clip that was compared with the one before it, together with those of other streams."""
+
+    features: Tensor
+    """float [N,D]."""
+    runs: Tensor
+    """uint8 [N], see `static_runs`."""
+    counts: list[int]
+    """[W], see `static_runs`."""
+
+
 class Segmenter(Protocol):
     """Clips of one stream and one size in, segments out, in order; each clip is in one segment."""
 
-    def push(self, features: Tensor) -> list[Segment]:
-        """One more clip, float [N,D]. Gives the segments that are final now."""
+    def push(self, clip: Tensor | Compared) -> list[Segment]:
+        """One more clip, float [N,D], or what is known of it. Gives the segments that are final."""
+        ...
+
+    @property
+    def before(self) -> tuple[Tensor, Tensor] | None:
+        """float [N,D] and uint8 [N]: the clip before and its runs, for those who compare the next
+        one themselves; None where there is none, or where `Compared` is not for this segmenter.
+        """
         ...
 
     def flush(self) -> list[Segment]:
@@ -51,6 +71,16 @@ class _Waiting:
     """uint8 [N], for how many clips each cell has been static, this one not counted."""
     counts: list[int]
     """[W], how many cells have been static for at least so many clips."""
+
+
+def static_runs(distance: Tensor, runs: Tensor, most: int, below: float) -> tuple[Tensor, Tensor]:
+    """uint8 [...,N], for how many clips each cell has been static, this one not counted, and int64
+    [...,W], how many cells have been so for at least 0 ... `most` clips: by the distances to the
+    clip before, [...,N], and by its runs.
+    """
+    runs = torch.where(distance < below, (runs + 1).clamp_max(most), 0)
+    lengths = torch.arange(most + 1, device=runs.device)[:, None]
+    return runs, (runs[..., None, :] >= lengths).sum(dim=-1)
 
 
 class DPSegmenter:
@@ -69,18 +99,18 @@ class DPSegmenter:
         """
         self._distance, self._max_clips = 1 - similarity, max_clips
         self._max_waiting = max_waiting
-        self._previous: Tensor | None = None
-        self._runs = torch.empty(0)
+        self._before: tuple[Tensor, Tensor] | None = None
         self._waiting: deque[_Waiting] = deque()
         self._removed = [0]
         """[waiting + 1], tokens that the best cut of the first that wait makes superfluous."""
         self._lengths = [0]
         """[waiting + 1], clips in the last segment of that cut."""
 
-    def push(self, features: Tensor) -> list[Segment]:
-        """One more clip, float [N,D]. Gives the segments that are final now."""
-        self._waiting.append(self._compare(features))
-        self._previous = features
+    def push(self, clip: Tensor | Compared) -> list[Segment]:
+        """One more clip, float [N,D], or what is known of it. Gives the segments that are final."""
+        found = clip if isinstance(clip, Compared) else self._compare(clip)
+        self._before = found.features, found.runs
+        self._waiting.append(_Waiting(runs=found.runs, counts=found.counts))
         self._extend()
         segments = self._take(self._num_final())
         if len(self._waiting) >= self._max_waiting:
@@ -90,10 +120,15 @@ class DPSegmenter:
                 self._extend()
         return segments
 
+    @property
+    def before(self) -> tuple[Tensor, Tensor] | None:
+        """See `Segmenter`."""
+        return self._before
+
     def flush(self) -> list[Segment]:
         """No clip follows: the segments of all that wait. The next clip begins anew."""
         segments = self._take(len(self._waiting))
-        self._previous = None
+        self._before = None
         return segments
 
     @property
@@ -101,16 +136,15 @@ class DPSegmenter:
         """Clips that belong to no segment yet."""
         return len(self._waiting)
 
-    def _compare(self, features: Tensor) -> _Waiting:
+    def _compare(self, features: Tensor) -> Compared:
         most = self._max_clips - 1
-        if self._previous is None:
+        if self._before is None:
             runs = torch.zeros(len(features), dtype=torch.uint8, device=features.device)
-        else:
-            is_static = cosine_distance(self._previous, features) < self._distance
-            runs = torch.where(is_static, (self._runs + 1).clamp_max(most), 0).to(torch.uint8)
-        self._runs = runs
-        counts = torch.bincount(runs, minlength=most + 1).flip(0).cumsum(0).flip(0)
-        return _Waiting(runs=runs, counts=counts.tolist())
+            return Compared(features=features, runs=runs, counts=[len(features)] + [0] * most)
+        previous, runs = self._before
+        distance = cosine_distance(previous, features)
+        runs, counts = static_runs(distance, runs, most, self._distance)
+        return Compared(features=features, runs=runs, counts=list(map(int, read(counts)[0])))
 
     def _extend(self) -> None:
         """The best cut of one clip more."""
@@ -175,11 +209,12 @@ class AnchorSegmenter:
         self._num_clips = 0
         self._is_static = torch.empty(0)
 
-    def push(self, features: Tensor) -> list[Segment]:
+    def push(self, clip: Tensor | Compared) -> list[Segment]:
         """One more clip, float [N,D]. Gives the segment that ended before it, if one did."""
+        features = clip.features if isinstance(clip, Compared) else clip
         if self._anchor is not None and self._previous is not None:
-            resembles = 1 - float(cosine_distance(self._anchor, features).mean())
-            self._mean = _ANCHOR_WEIGHT * resembles + (1 - _ANCHOR_WEIGHT) * self._mean
+            ((distance,),) = read(cosine_distance(self._anchor, features).mean())
+            self._mean = _ANCHOR_WEIGHT * (1 - distance) + (1 - _ANCHOR_WEIGHT) * self._mean
             if self._mean >= self._similarity and self._num_clips < self._max_clips:
                 alike = cosine_distance(self._previous, features) < 1 - self._similarity
                 self._is_static = self._is_static & alike
@@ -199,3 +234,8 @@ class AnchorSegmenter:
         if not num_clips:
             return []
         return [Segment(num_clips=num_clips, is_static=self._is_static & (num_clips > 1))]
+
+    @property
+    def before(self) -> tuple[Tensor, Tensor] | None:
+        """See `Segmenter`."""
+        return None

@@ -144,7 +144,7 @@ class ClipByClip:
     def push(self, tokens: VisualTokens, following: VisualTokens | None) -> list[Reduced]:
         """See `StreamReduction`."""
         context = replace(self._context, following=following)
-        kept, self._context = reduce_clip(self._reducer, tokens, context)
+        kept, self._context = reduce_clip(self._reducer, tokens, context, reuse=True)
         if not len(kept) and self._open is None:
             return [Reduced(clips=(), interval=tokens.interval)]
         before = self._open or Reduced(clips=(), interval=tokens.interval)

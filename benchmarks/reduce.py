@@ -3,9 +3,12 @@
     python benchmarks/reduce.py
 
 Clips of the shape that a real model makes of 448 x 448 pictures, most cells still: 256 tokens of
-3,584 (Qwen2.5-VL-7B), 196 of 4,096 with three deepstack maps (Qwen3-VL-8B). The vision tower has
-random weights of the published size. Beside them the published forms of DTD, a loop over tokens,
-and of HoliTom's segmentation, a loop over all pairs of clips, written from their descriptions.
+3,584 (Qwen2.5-VL-7B), 196 of 4,096 with three deepstack maps (Qwen3-VL-8B). One stream, and 64 that
+take turns: in one call where there is one for many streams, else in 64 calls, and both ways where
+there is a choice. The vision tower has random weights of the published size, and takes one clip or
+64 (64 on a GPU only); shares are of the forward of as many clips. Beside them the published forms
+of DTD, a loop over tokens, and of HoliTom's segmentation, a loop over all pairs of clips, written
+from their descriptions.
 """
 
 from __future__ import annotations
@@ -30,7 +33,9 @@ from transformers.models.qwen3_vl.modeling_qwen3_vl import Qwen3VLVisionModel
 
 from streamvlm.reduce import REDUCERS, SEGMENT_REDUCERS, build_reducer, open_stream
 from streamvlm.reduce.segment import DPSegmenter
+from streamvlm.reduce.together import push_together
 from streamvlm.types import ClockSource, Interval, StreamTime, VisualTokens
+from streamvlm.vlm.packed_attention import PACKED_ATTENTION
 from streamvlm.vlm.random_weights import SIZES
 
 SHAPES = {
@@ -39,6 +44,9 @@ SHAPES = {
 }
 """Tokens, their size, deepstack maps, and the class of the tower."""
 NUM_CLIPS = 32
+NUM_STREAMS = 64
+NUM_TURNS = 8
+"""So many clips of each of the 64 streams, after one that does not count."""
 SIMILARITY = 0.8
 
 console = Console(highlight=False)
@@ -79,10 +87,12 @@ def made_clips(
     return clips
 
 
-def milliseconds(work: Callable[[], object], device: torch.device, repeats: int) -> float:
-    """The median of so many runs, after one that does not count."""
+def milliseconds(
+    work: Callable[[], object], device: torch.device, repeats: int, *, is_warm: bool = False
+) -> float:
+    """The median of so many runs, after one that does not count unless all `is_warm`."""
     taken = []
-    for _ in range(repeats + 1):
+    for _ in range(repeats + (not is_warm)):
         if device.type == "cuda":
             torch.cuda.synchronize(device)
         began = time.perf_counter()
@@ -90,7 +100,7 @@ def milliseconds(work: Callable[[], object], device: torch.device, repeats: int)
         if device.type == "cuda":
             torch.cuda.synchronize(device)
         taken.append(1000 * (time.perf_counter() - began))
-    return statistics.median(taken[1:])
+    return statistics.median(taken[-repeats:])
 
 
 def through(spec: dict[str, Any], clips: list[VisualTokens]) -> None:
@@ -99,6 +109,28 @@ def through(spec: dict[str, Any], clips: list[VisualTokens]) -> None:
     for clip, following in zip(clips, [*clips[1:], None], strict=True):
         stream.push(clip, following)
     stream.flush()
+
+
+def of_many(name: str, clips: list[VisualTokens], device: torch.device, *, together: bool) -> float:
+    """Milliseconds a clip where many streams take turns, each somewhere else in the scene."""
+    streams: list[Any] = [open_stream(build_reducer({"name": name}), 4) for _ in range(NUM_STREAMS)]
+
+    def turn(number: int) -> None:
+        shown = [clips[(number + each) % NUM_CLIPS] for each in range(NUM_STREAMS)]
+        if together:
+            for done in push_together(streams, shown):
+                if isinstance(done, Exception):
+                    raise done
+        else:
+            for stream, clip in zip(streams, shown, strict=True):
+                stream.push(clip, None)
+
+    turn(0)
+    turns = NUM_TURNS if name == "compressor" else NUM_TURNS // 4
+    taken = milliseconds(
+        lambda: [turn(number) for number in range(1, turns + 1)], device, 1, is_warm=True
+    )
+    return taken / turns / NUM_STREAMS
 
 
 def published_dtd(clips: list[VisualTokens]) -> list[list[bool]]:
@@ -141,21 +173,71 @@ def online_segments(clips: list[VisualTokens]) -> None:
 
 def vision_forward(
     model_class: Any, size: str, num_tokens: int, dtype: torch.dtype, device: torch.device
-) -> Callable[[], object]:
-    """One clip of so many tokens through the tower of this size."""
+) -> Callable[[int], object]:
+    """So many clips of so many tokens through the tower of this size, as streamvlm runs it."""
     config = SIZES[size]().vision_config
     with torch.device(device):
         tower = model_class._from_config(config, dtype=dtype).eval()
+    tower.config._attn_implementation = PACKED_ATTENTION
     side = config.spatial_merge_size * int(num_tokens**0.5)
-    grid = torch.tensor([[1, side, side]], device=device)
     row = config.in_channels * config.temporal_patch_size * config.patch_size**2
-    patches = torch.randn(side * side, row, device=device, dtype=dtype)
 
     @torch.inference_mode()
-    def forward() -> object:
+    def forward(num_clips: int) -> object:
+        grid = torch.tensor([[1, side, side]] * num_clips, device=device)
+        patches = torch.zeros(num_clips * side * side, row, device=device, dtype=dtype)
         return tower(patches, grid_thw=grid)
 
     return forward
+
+
+def of_vision(
+    size: str, dtype: torch.dtype, device: torch.device, repeats: int
+) -> dict[str, float]:
+    """Milliseconds a clip of the tower, by how many clips it takes."""
+    num_tokens, _, _, model_class = SHAPES[size]
+    forward = vision_forward(model_class, size, num_tokens, dtype, device)
+    if device.type == "cpu":
+        # A forward takes many seconds here: one, and no warm-up.
+        return {"1": milliseconds(partial(forward, 1), device, 1, is_warm=True)}
+    return {
+        str(count): milliseconds(partial(forward, count), device, repeats) / count
+        for count in (1, NUM_STREAMS)
+    }
+
+
+def measured(size: str, device: torch.device, repeats: int) -> dict[str, Any]:
+    """All figures of one shape."""
+    num_tokens, width, num_maps, _ = SHAPES[size]
+    clips = made_clips(num_tokens, width, num_maps, torch.bfloat16, device)
+
+    def a_clip(work: Callable[..., object], *given: Any) -> float:
+        return milliseconds(partial(work, *given), device, repeats) / NUM_CLIPS
+
+    names = [*SEGMENT_REDUCERS, *REDUCERS]
+    one = {name: a_clip(through, {"name": name}, clips) for name in names}
+    many = {name: of_many(name, clips, device, together=False) for name in names}
+    ours = {"dtd": one["dtd"], "segments": a_clip(online_segments, clips)}
+    published = {
+        "dtd": a_clip(published_dtd, clips),
+        "segments": a_clip(published_segments, clips),
+    }
+    return {
+        "vision_ms_a_clip": of_vision(size, torch.bfloat16, device, repeats),
+        "ms_a_clip": one,
+        "ms_a_clip_of_64_streams_in_64_calls": many,
+        "ms_a_clip_of_64_streams_in_one_call": {
+            "compressor": of_many("compressor", clips, device, together=True)
+        },
+        "published_ms_a_clip": {
+            name: {
+                "published": published[name],
+                "ours": ours[name],
+                "times": published[name] / ours[name],
+            }
+            for name in published
+        },
+    }
 
 
 def main() -> None:
@@ -165,51 +247,38 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     options = parser.parse_args()
     device = torch.device(options.device)
-    dtype = torch.bfloat16
-    names = [*SEGMENT_REDUCERS, *REDUCERS]
-    result: dict[str, Any] = {"machine": describe(device), "dtype": str(dtype), "shapes": {}}
-    for size, (num_tokens, width, num_maps, model_class) in SHAPES.items():
-        clips = made_clips(num_tokens, width, num_maps, dtype, device)
-        forward = vision_forward(model_class, size, num_tokens, dtype, device)
-        vision = milliseconds(forward, device, options.repeats)
-
-        def a_clip(work: Callable[..., object], *given: Any) -> float:
-            return milliseconds(partial(work, *given), device, options.repeats) / NUM_CLIPS
-
-        strategies = {name: a_clip(through, {"name": name}, clips) for name in names}
-        published = {
-            "dtd": {"published": a_clip(published_dtd, clips), "ours": strategies["dtd"]},
-            "segments": {
-                "published": a_clip(published_segments, clips),
-                "ours": a_clip(online_segments, clips),
-            },
-        }
-        result["shapes"][size] = {
-            "vision_ms": vision,
-            "ms_a_clip": strategies,
-            "published_ms_a_clip": published,
-        }
-        _show(size, vision, strategies, published)
+    result: dict[str, Any] = {"machine": describe(device), "dtype": "torch.bfloat16", "shapes": {}}
+    for size in SHAPES:
+        result["shapes"][size] = measured(size, device, options.repeats)
+        _show(size, result["shapes"][size])
+        if device.type == "cuda":
+            torch.cuda.empty_cache()
     console.print("wrote", write(f"reduce_{device.type}", result))
 
 
-def _show(
-    size: str,
-    vision: float,
-    strategies: dict[str, float],
-    published: dict[str, dict[str, float]],
-) -> None:
-    table = Table(title=f"{size}: vision forward {vision:.0f} ms a clip")
-    for column in ("strategy", "ms a clip", "% of vision"):
+def _show(size: str, found: dict[str, Any]) -> None:
+    vision = found["vision_ms_a_clip"]
+    of = ", ".join(f"{taken:.2f} ms a clip of {count}" for count, taken in vision.items())
+    table = Table(title=f"{size}: vision forward {of}")
+    columns = "strategy", "1 stream", "% of vision", "64 streams", "% of vision", "calls"
+    for column in columns:
         table.add_column(column, justify="left" if column == "strategy" else "right")
-    for name, taken in strategies.items():
-        table.add_row(name, f"{taken:.2f}", f"{100 * taken / vision:.1f}")
+    # On a CPU a forward of many clips takes as long a clip as one of one.
+    one, many = vision["1"], vision.get(str(NUM_STREAMS), vision["1"])
+
+    def row(name: str, taken: float, of_streams: float, calls: int) -> None:
+        shares = f"{100 * taken / one:.2f}", f"{100 * of_streams / many:.2f}"
+        table.add_row(name, f"{taken:.2f}", shares[0], f"{of_streams:.2f}", shares[1], str(calls))
+
+    for name, of_streams in found["ms_a_clip_of_64_streams_in_one_call"].items():
+        row(name, found["ms_a_clip"][name], of_streams, 1)
+    for name, of_streams in found["ms_a_clip_of_64_streams_in_64_calls"].items():
+        row(name, found["ms_a_clip"][name], of_streams, NUM_STREAMS)
     console.print(table)
-    for name, both in published.items():
-        ratio = both["published"] / both["ours"]
+    for name, both in found["published_ms_a_clip"].items():
         console.print(
             f"{name}: published form {both['published']:.2f} ms, ours {both['ours']:.2f} ms, "
-            f"{ratio:.1f} x"
+            f"{both['times']:.1f} x"
         )
 
 

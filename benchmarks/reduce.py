@@ -17,6 +17,7 @@ import argparse
 import statistics
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from itertools import pairwise
 from typing import Any
@@ -31,8 +32,17 @@ from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import (
 )
 from transformers.models.qwen3_vl.modeling_qwen3_vl import Qwen3VLVisionModel
 
-from streamvlm.reduce import REDUCERS, SEGMENT_REDUCERS, build_reducer, open_stream
+from streamvlm.reduce import (
+    REDUCERS,
+    SEGMENT_REDUCERS,
+    ReductionContext,
+    build_reducer,
+    open_stream,
+)
+from streamvlm.reduce.carry import advance_reference
+from streamvlm.reduce.compressor import Compressor
 from streamvlm.reduce.segment import DPSegmenter
+from streamvlm.reduce.strategies.dtd import DTD
 from streamvlm.reduce.together import push_together
 from streamvlm.types import ClockSource, Interval, StreamTime, VisualTokens
 from streamvlm.vlm.packed_attention import PACKED_ATTENTION
@@ -113,24 +123,54 @@ def through(spec: dict[str, Any], clips: list[VisualTokens]) -> None:
 
 def of_many(name: str, clips: list[VisualTokens], device: torch.device, *, together: bool) -> float:
     """Milliseconds a clip where many streams take turns, each somewhere else in the scene."""
-    streams: list[Any] = [open_stream(build_reducer({"name": name}), 4) for _ in range(NUM_STREAMS)]
+    turn = TOGETHER[name]() if together else _in_turn(name)
+    places = [each % (NUM_CLIPS - NUM_TURNS) for each in range(NUM_STREAMS)]
+    shown = [[clips[place + number] for place in places] for number in range(NUM_TURNS)]
+    turn(shown[0])
+    # The segments of the compressor take several turns; one clip is like another to the rest.
+    turns = shown[1:] if name == "compressor" else shown[1:3]
+    taken = milliseconds(lambda: [turn(each) for each in turns], device, 1, is_warm=True)
+    return taken / len(turns) / NUM_STREAMS
 
-    def turn(number: int) -> None:
-        shown = [clips[(number + each) % NUM_CLIPS] for each in range(NUM_STREAMS)]
-        if together:
-            for done in push_together(streams, shown):
-                if isinstance(done, Exception):
-                    raise done
-        else:
-            for stream, clip in zip(streams, shown, strict=True):
-                stream.push(clip, None)
 
-    turn(0)
-    turns = NUM_TURNS if name == "compressor" else NUM_TURNS // 4
-    taken = milliseconds(
-        lambda: [turn(number) for number in range(1, turns + 1)], device, 1, is_warm=True
-    )
-    return taken / turns / NUM_STREAMS
+def _in_turn(name: str) -> Callable[[list[VisualTokens]], None]:
+    streams = [open_stream(build_reducer({"name": name}), 4) for _ in range(NUM_STREAMS)]
+
+    def turn(clips: list[VisualTokens]) -> None:
+        for stream, clip in zip(streams, clips, strict=True):
+            stream.push(clip, None)
+
+    return turn
+
+
+def _compressors() -> Callable[[list[VisualTokens]], None]:
+    streams = [Compressor().open() for _ in range(NUM_STREAMS)]
+
+    def turn(clips: list[VisualTokens]) -> None:
+        for done in push_together(streams, clips):
+            if isinstance(done, Exception):
+                raise done
+
+    return turn
+
+
+def _dtds() -> Callable[[list[VisualTokens]], None]:
+    contexts = [ReductionContext()] * NUM_STREAMS
+
+    def turn(clips: list[VisualTokens]) -> None:
+        kept = DTD().reduce_many(clips, contexts)
+        for number, (clip, own) in enumerate(zip(clips, kept, strict=True)):
+            context = contexts[number]
+            reference = advance_reference(context.reference, clip, own, reuse=True)
+            contexts[number] = replace(
+                context, clip_index=context.clip_index + 1, reference=reference
+            )
+
+    return turn
+
+
+TOGETHER = {"compressor": _compressors, "dtd": _dtds}
+"""Those that take many streams in one call."""
 
 
 def published_dtd(clips: list[VisualTokens]) -> list[list[bool]]:
@@ -227,7 +267,7 @@ def measured(size: str, device: torch.device, repeats: int) -> dict[str, Any]:
         "ms_a_clip": one,
         "ms_a_clip_of_64_streams_in_64_calls": many,
         "ms_a_clip_of_64_streams_in_one_call": {
-            "compressor": of_many("compressor", clips, device, together=True)
+            name: of_many(name, clips, device, together=True) for name in TOGETHER
         },
         "published_ms_a_clip": {
             name: {

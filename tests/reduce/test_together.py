@@ -112,6 +112,24 @@ def test_any_company_gives_the_same(settings: dict[str, Any]) -> None:
         assert bits(done[number] + stream.flush()) == expected
 
 
+@pytest.mark.parametrize(
+    "dtd", [DTD(), DTD(neighbourhood=3), DTD(compare_with="previous")], ids=str
+)
+def test_dtd_of_many_streams_is_dtd_of_each(dtd: DTD) -> None:
+    scenes = [shown(seed) for seed in range(5)]
+    together = [ReductionContext(max_kept=each) for each in (None, 5, 0, 100, None)]
+    alone = list(together)
+    for turn in range(NUM_CLIPS):
+        if turn == 9:
+            together[1] = alone[1] = ReductionContext(clip_index=turn)
+        many = dtd.reduce_many([scene[turn] for scene in scenes], together)
+        for number, kept in enumerate(many):
+            clip = scenes[number][turn]
+            expected, alone[number] = reduce_clip(dtd, clip, alone[number])
+            assert parts(kept) == parts(expected)
+            together[number] = alone[number]
+
+
 def test_the_failure_of_one_is_no_concern_of_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
     one, other, clips = opened(), opened(), shown(0)
     monkeypatch.setattr(one._segmenter, "push", lambda _: 1 / 0)

@@ -19,12 +19,14 @@ import torch
 from annotated_types import Ge, Le
 from torch import Tensor
 
-from streamvlm.reduce.base import ReductionContext, Signal, num_kept
+from streamvlm.reduce.base import ReductionContext, Reference, Signal, num_kept
+from streamvlm.reduce.host import read, send
 from streamvlm.reduce.ops import (
     cosine_distance,
     cosine_distances,
     evenly_spaced,
     neighbour_distance,
+    ranked,
     strongest_rows,
     take_rows,
 )
@@ -86,29 +88,45 @@ class DTD:
 
     def __call__(self, tokens: VisualTokens, context: ReductionContext) -> KeptTokens:
         """Keep the cells that changed; all while there is nothing of this grid to compare with."""
+        return self.reduce_many([tokens], [context])[0]
+
+    def reduce_many(
+        self, clips: Sequence[VisualTokens], contexts: Sequence[ReductionContext]
+    ) -> list[KeptTokens]:
+        """A clip of each of several streams, of one grid: what a call of each gives, with distances
+        and choice done for all in one go, and one wait for the device.
+        """
+        pairs = list(zip(clips, contexts, strict=True))
         if self.compare_with == "previous":
-            return self._against_previous(tokens, context)
-        return self._against_kept(tokens, context)
-
-    def _against_kept(self, tokens: VisualTokens, context: ReductionContext) -> KeptTokens:
-        found = self.compare(tokens, context)
-        if found is None:
-            return _whole_clip(tokens, context.max_kept)
-        rows = strongest_rows(
-            found.is_worth_keeping,
-            found.distance,
-            at_least=self.min_kept,
-            at_most=context.max_kept,
+            return [self._against_previous(*pair) for pair in pairs]
+        known = [_reference_of(*pair) is not None for pair in pairs]
+        rows = iter(
+            self._against_kept(
+                [pair for pair, is_known in zip(pairs, known, strict=True) if is_known]
+            )
         )
-        return take_rows(tokens, rows.sort().values)
+        return [
+            take_rows(clip, next(rows)) if is_known else _whole_clip(clip, context.max_kept)
+            for (clip, context), is_known in zip(pairs, known, strict=True)
+        ]
 
-    def compare(self, tokens: VisualTokens, context: ReductionContext) -> Change | None:
-        """How the clip differs from what was last kept; None without anything to compare with."""
-        reference = context.reference
-        if reference is None or reference.grid_thw != tokens.grid_thw:
-            return None
-        distance = self.distances([tokens], [reference.features])[0]
-        return self.judge(distance, reference.age, context.clip_index, self.threshold)
+    def _against_kept(self, pairs: Sequence[tuple[VisualTokens, ReductionContext]]) -> list[Tensor]:
+        """int64 [K] each, in order: the rows that are kept where there is a reference."""
+        references = [found for pair in pairs if (found := _reference_of(*pair))]
+        if not references:
+            return []
+        clips = [clip for clip, _ in pairs]
+        distance = self.distances(clips, [each.features for each in references])
+        index = send([context.clip_index for _, context in pairs], distance.device).long()
+        age = torch.stack([each.age for each in references])
+        worth = self.judge(distance, age, index[:, None], self.threshold).is_worth_keeping
+        rows = ranked(worth, distance)
+        (counts,) = read(worth.sum(dim=-1))
+        kept = []
+        for own, count, (_, context) in zip(rows, counts, pairs, strict=True):
+            most = len(own) if context.max_kept is None else context.max_kept
+            kept.append(own[: min(most, max(int(count), self.min_kept))].sort().values)
+        return kept
 
     def distances(self, clips: Sequence[VisualTokens], references: Sequence[Tensor]) -> Tensor:
         """float [S,N]: of clips of one grid to what was last kept of each; 0 for a zero vector."""
@@ -144,6 +162,12 @@ class DTD:
         keep = distance >= self.threshold
         rows = strongest_rows(keep, distance, at_least=0, at_most=context.max_kept)
         return take_rows(tokens, rows.sort().values)
+
+
+def _reference_of(tokens: VisualTokens, context: ReductionContext) -> Reference | None:
+    """What was last kept, where it is of the grid of this clip."""
+    reference = context.reference
+    return reference if reference and reference.grid_thw == tokens.grid_thw else None
 
 
 def _whole_clip(tokens: VisualTokens, max_kept: int | None) -> KeptTokens:

@@ -19,11 +19,11 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from itertools import pairwise
 from typing import Any
 
 import torch
 from machine import describe, write
+from published import SIMILARITY, published_dtd, published_segments
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor
@@ -56,8 +56,7 @@ SHAPES = {
 NUM_CLIPS = 32
 NUM_STREAMS = 64
 NUM_TURNS = 8
-"""So many clips of each of the 64 streams, after one that does not count."""
-SIMILARITY = 0.8
+"""So many clips of each of the 64 streams; the first does not count."""
 
 console = Console(highlight=False)
 
@@ -127,8 +126,8 @@ def of_many(name: str, clips: list[VisualTokens], device: torch.device, *, toget
     places = [each % (NUM_CLIPS - NUM_TURNS) for each in range(NUM_STREAMS)]
     shown = [[clips[place + number] for place in places] for number in range(NUM_TURNS)]
     turn(shown[0])
-    # The segments of the compressor take several turns; one clip is like another to the rest.
-    turns = shown[1:] if name == "compressor" else shown[1:3]
+    # A segment takes several turns; to those that know none one clip is like another.
+    turns = shown[1:] if name in SEGMENT_REDUCERS else shown[1:3]
     taken = milliseconds(lambda: [turn(each) for each in turns], device, 1, is_warm=True)
     return taken / len(turns) / NUM_STREAMS
 
@@ -171,36 +170,6 @@ def _dtds() -> Callable[[list[VisualTokens]], None]:
 
 TOGETHER = {"compressor": _compressors, "dtd": _dtds}
 """Those that take many streams in one call."""
-
-
-def published_dtd(clips: list[VisualTokens]) -> list[list[bool]]:
-    """Token by token, each cosine brought to the host."""
-    kept = []
-    for before, now in pairwise(clips):
-        keep = []
-        for one, other in zip(before.features, now.features, strict=True):
-            cosine = torch.cosine_similarity(one.float(), other.float(), dim=0).item()
-            keep.append(not cosine > SIMILARITY)
-        kept.append(keep)
-    return kept
-
-
-def published_segments(clips: list[VisualTokens]) -> list[int]:
-    """All windows, the static cells of each by products of all pairs, sums brought to the host."""
-    features = torch.stack([clip.features.float() for clip in clips])
-    static = torch.cosine_similarity(features[:-1], features[1:], dim=-1) > SIMILARITY
-    best, starts = [0.0], [0]
-    for end in range(1, len(clips) + 1):
-        value, start = best[end - 1], end - 1
-        for clips_here in range(2, end + 1):
-            window = static[end - clips_here : end - 1]
-            gain = (clips_here - 1) * window.cumprod(dim=0)[-1].sum()
-            here = best[end - clips_here] + gain.item()
-            if here > value:
-                value, start = here, end - clips_here
-        best.append(value)
-        starts.append(start)
-    return starts
 
 
 def online_segments(clips: list[VisualTokens]) -> None:

@@ -8,6 +8,8 @@ from itertools import product
 
 import torch
 from torch import Tensor
+from torch.linalg import vector_norm
+from torch.nn.functional import threshold
 
 from streamvlm.reduce.base import Reference
 from streamvlm.reduce.host import read
@@ -195,24 +197,18 @@ def cosine_distances(
 def _distance(left: Tensor, right: Tensor, of_nothing: float) -> Tensor:
     """`cosine_distance` of [n,D] and [n,D]."""
     ours, theirs = _wide(left), _wide(right)
-    our_lengths = _lengths(ours)
-    lengths = our_lengths * _lengths(theirs)
+    our_length = vector_norm(ours, dim=1)
+    lengths = our_length * vector_norm(theirs, dim=1)
     # A copy may be overwritten, the argument itself may not.
     products = ours * theirs if theirs is right else theirs.mul_(ours)
     distance = _one_minus(products.sum(dim=1), lengths)
-    return distance if of_nothing == 1 else distance.masked_fill(our_lengths == 0, of_nothing)
-
-
-def _lengths(rows: Tensor) -> Tensor:
-    """[n]: of float32 [n,D] at least; 0 where there is nothing but rounding."""
-    length: Tensor = torch.linalg.vector_norm(rows, dim=1)
-    return length.masked_fill(length <= _ZERO_NORM, 0.0)
+    return distance if of_nothing == 1 else distance.masked_fill(our_length == 0, of_nothing)
 
 
 def _one_minus(inner: Tensor, lengths: Tensor) -> Tensor:
     """[n]: 1 - cosine, by the inner products of rows and the products of their lengths."""
-    distance = (1 - inner / lengths).clamp(0.0, 2.0)
-    distance = distance.masked_fill(distance < _ROUNDING * torch.finfo(inner.dtype).eps, 0.0)
+    no_distance = _ROUNDING * torch.finfo(inner.dtype).eps
+    distance = threshold(1 - inner / lengths, no_distance, 0.0).clamp_max(2.0)
     return distance.masked_fill(lengths == 0, 1.0)
 
 
@@ -230,7 +226,7 @@ def neighbour_distance(
     """
     _, num_rows, num_columns = grid_thw
     ours, theirs = _wide(left), _wide(right)
-    our_lengths, their_lengths = _lengths(ours), _lengths(theirs)
+    our_lengths, their_lengths = vector_norm(ours, dim=1), vector_norm(theirs, dim=1)
     cell = torch.arange(len(left), device=left.device).view(grid_thw)
     row = torch.arange(num_rows, device=left.device)
     column = torch.arange(num_columns, device=left.device)
@@ -248,7 +244,7 @@ def neighbour_distance(
 def directions(features: Tensor) -> Tensor:
     """[...,D]: rows scaled to length 1, in float32 at least; zero vectors stay zero."""
     wide = _wide(features)
-    norm = torch.linalg.vector_norm(wide, dim=-1, keepdim=True)
+    norm = vector_norm(wide, dim=-1, keepdim=True)
     return torch.where(norm > _ZERO_NORM, wide / norm.clamp_min(_ZERO_NORM), 0.0)
 
 

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from streamvlm.reduce.base import KeepRatio, Signal, num_kept
 from streamvlm.reduce.clustering import density_peaks
-from streamvlm.reduce.holistic import own_all
+from streamvlm.reduce.holistic import own_rows
 from streamvlm.reduce.ops import by_strength, cosine_distance, keep_rows
 from streamvlm.reduce.segment import DPSegmenter, Segment
 from streamvlm.reduce.stream import BySegment, StreamReduction
@@ -65,10 +65,8 @@ class HoliTom:
     def owners(self, clips: Sequence[VisualTokens], segment: Segment) -> Tensor:
         """int64 [T,N], which row each one of a segment joins in `reduce`, as in `holistic`."""
         is_static, ratio = segment.is_static, self._ratio(clips, segment)
-        keep = torch.zeros(len(clips), len(is_static), dtype=torch.bool, device=is_static.device)
-        for number, clip in enumerate(clips):
-            keep[number, _moving(clip.features, ~is_static, ratio)] = True
-        owner = own_all(keep)
+        moving = [_moving(clip.features, ~is_static, ratio) for clip in clips]
+        owner = own_rows(moving, len(is_static))
         cells = is_static.nonzero().flatten()
         if len(cells):
             shown = _mean_of([clip.features for clip in clips], cells)

@@ -9,15 +9,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import grid_sample, interpolate
 
-from streamvlm.evaluate.world.script import Script
+from streamvlm.evaluate.world.script import Script, Visit
 from streamvlm.evaluate.world.sprites import REACH, SIDE, sprite
-from streamvlm.evaluate.world.things import Thing
 
 PICTURE = 256
 """Pixels of a picture's side, the size that mini was trained on."""
@@ -75,7 +75,7 @@ def _render(
     _draw(canvas, script, shown, margin, min(height, width), (height, width))
     frames = canvas[:, :, margin : margin + height, margin : margin + width]
     # From here on in place: the canvas is ours, and a CPU spends its time on memory here.
-    frames.mul_(_light(script.seed, shown).to(device)[:, None, None, None])
+    frames.mul_(_light(script, shown).to(device)[:, None, None, None])
     if black := [number for number, each in enumerate(times) if script.is_black(each)]:
         frames[black] = 4.0
     frames.add_(_noise(script.seed, shown, height, width, device)).round_().clamp_(0, 255)
@@ -93,6 +93,24 @@ def _canvas(grounds: list[Tensor], side: int) -> tuple[Tensor, int]:
     return canvas, margin
 
 
+class _Drawn(NamedTuple):
+    """A visit in a frame."""
+
+    frame: int
+    seconds: float
+    visit: Visit
+    center: tuple[float, float]
+    """On the canvas, in pixels."""
+
+    @property
+    def radius(self) -> float:
+        return self.visit.thing.radius
+
+    @property
+    def picture(self) -> Tensor:
+        return sprite(self.visit.thing, self.visit.color(self.seconds))
+
+
 def _draw(
     canvas: Tensor,
     script: Script,
@@ -103,7 +121,7 @@ def _draw(
 ) -> None:
     """Draw every visit into every frame that it is in; later visits over earlier ones."""
     height, width = size
-    layers: list[list[tuple[int, Thing, float, float]]] = []
+    layers: list[list[_Drawn]] = []
     for frame, seconds in enumerate(shown):
         depth = 0
         for visit in script.visits:
@@ -112,22 +130,21 @@ def _draw(
                 continue
             if depth == len(layers):
                 layers.append([])
-            layers[depth].append(
-                (frame, visit.thing, place[0] * width + margin, place[1] * height + margin)
-            )
+            center = (place[0] * width + margin, place[1] * height + margin)
+            layers[depth].append(_Drawn(frame, seconds, visit, center))
             depth += 1
     for layer in layers:
         _draw_layer(canvas, layer, side)
 
 
-def _draw_layer(canvas: Tensor, layer: list[tuple[int, Thing, float, float]], side: int) -> None:
+def _draw_layer(canvas: Tensor, layer: list[_Drawn], side: int) -> None:
     """At most one sprite a frame, so that all can be blended in one go."""
     device = canvas.device
-    frames = torch.tensor([each[0] for each in layer], device=device)
-    sprites = torch.stack([sprite(each[1]) for each in layer]).to(device)  # [n, 4, S, S]
-    scales = torch.tensor([each[1].radius * side / REACH for each in layer])
+    frames = torch.tensor([each.frame for each in layer], device=device)
+    sprites = torch.stack([each.picture for each in layer]).to(device)  # [n, 4, S, S]
+    scales = torch.tensor([each.radius * side / REACH for each in layer])
     scale = scales.to(device)
-    centers = torch.tensor([each[2:] for each in layer], device=device)  # [n, 2] x, y
+    centers = torch.tensor([each.center for each in layer], device=device)  # [n, 2] x, y
     patch = int(float(scales.max()) * SIDE) + 4
     corners = (centers - patch / 2).round()
     # Where each patch pixel lies in its sprite, in the -1..1 of grid_sample.
@@ -163,13 +180,14 @@ def _sharpened(sprites: Tensor, scale: float) -> Tensor:
     return interpolate(smaller, scale_factor=2.0, mode="bilinear", align_corners=False)
 
 
-def _light(seed: int, shown: Sequence[float]) -> Tensor:
+def _light(script: Script, shown: Sequence[float]) -> Tensor:
     """float32 [F]: how bright each frame is."""
-    eye = lens(seed)
+    seed, eye = script.seed, lens(script.seed)
     seconds = np.asarray(shown)
     swing = 1 + eye.drift * np.sin(2 * np.pi * (seconds / eye.drift_seconds + seed % 7 / 7))
     flicker = [np.random.default_rng((seed, 4, int(each * 1000))).normal() for each in shown]
-    return torch.tensor(swing * (1 + eye.flicker * np.asarray(flicker)), dtype=torch.float32)
+    usual = swing * (1 + eye.flicker * np.asarray(flicker))
+    return torch.tensor(usual * [script.light(each) for each in shown], dtype=torch.float32)
 
 
 def _noise(

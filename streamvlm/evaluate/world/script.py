@@ -13,7 +13,7 @@ from typing import Literal
 
 import numpy as np
 
-from streamvlm.evaluate.world.things import DIRECTIONS, KINDS, SIZES, Kind, Thing
+from streamvlm.evaluate.world.things import COLORS, DIRECTIONS, KINDS, SIZES, Kind, Thing
 
 TroubleName = Literal["cut", "black", "frozen"]
 """What a camera suffers: it looks elsewhere from now on, shows nothing, or repeats a picture."""
@@ -51,6 +51,26 @@ def draw_pace(rng: np.random.Generator) -> Pace:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Turn:
+    """A thing slowly takes another colour; no seed draws it, and `truth` tells the first colour."""
+
+    color: str
+    """What it becomes, a key of `COLORS`."""
+    start: float
+    end: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dawn:
+    """The light rises evenly to what it is without; no seed draws it."""
+
+    first: float
+    """How much of that light there is until `start`."""
+    start: float
+    end: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Visit:
     """One thing's way through the picture, from edge to edge."""
 
@@ -59,6 +79,7 @@ class Visit:
     """Seconds at which it passes the points; between them it moves evenly."""
     points: tuple[tuple[float, float], ...]
     """Its centre (x, y) in shares of the picture; the first and the last lie outside."""
+    turn: Turn | None = None
 
     def at(self, seconds: float) -> tuple[float, float] | None:
         """Its centre, or None before and after."""
@@ -69,6 +90,18 @@ class Visit:
             float(np.interp(seconds, self.times, xs)),
             float(np.interp(seconds, self.times, ys)),
         )
+
+    def color(self, seconds: float) -> tuple[int, int, int]:
+        """Its colour in sRGB; while it turns, mixed evenly of the two."""
+        own = COLORS[self.thing.kind.color]
+        if self.turn is None:
+            return own
+        share = np.interp(seconds, (self.turn.start, self.turn.end), (0.0, 1.0))
+        red, green, blue = (
+            round(float(one + share * (other - one)))
+            for one, other in zip(own, COLORS[self.turn.color], strict=True)
+        )
+        return red, green, blue
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +122,7 @@ class Script:
     visits: tuple[Visit, ...]
     """By the time at which they begin; a later one passes in front of an earlier one."""
     troubles: tuple[Trouble, ...] = field(default=())
+    dawn: Dawn | None = None
 
     def shown_at(self, seconds: float) -> float:
         """The moment that the picture shows, which is an earlier one while it is frozen."""
@@ -96,6 +130,13 @@ class Script:
             if trouble.name == "frozen" and trouble.start <= seconds < trouble.end:
                 return trouble.start
         return seconds
+
+    def light(self, seconds: float) -> float:
+        """How much of its usual light the scene has."""
+        if self.dawn is None:
+            return 1.0
+        edges = (self.dawn.start, self.dawn.end)
+        return float(np.interp(seconds, edges, (self.dawn.first, 1.0)))
 
     def is_black(self, seconds: float) -> bool:
         """Whether the camera shows nothing."""

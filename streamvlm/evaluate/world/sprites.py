@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from streamvlm.evaluate.world.things import COLORS, SHAPES, Thing
+from streamvlm.evaluate.world.things import SHAPES, Thing
 
 SIDE = 96
 """Pixels of a sprite's side; it is drawn with a radius of `REACH` pixels."""
@@ -32,11 +32,13 @@ _DOTS = {2: 6, 3: 5}
 
 
 @lru_cache(maxsize=256)
-def sprite(thing: Thing) -> Tensor:
-    """float32 [4, SIDE, SIDE]: red, green, blue in 0..255 and the opacity in 0..1."""
+def sprite(thing: Thing, color: tuple[int, int, int]) -> Tensor:
+    """float32 [4, SIDE, SIDE]: red, green, blue in 0..255 and the opacity in 0..1. The sRGB `color`
+    may be another than the thing's own.
+    """
     opacity = _outline(thing.kind.shape)
-    color = torch.tensor(COLORS[thing.kind.color], dtype=torch.float32)
-    picture = torch.cat([color[:, None, None].expand(3, SIDE, SIDE), opacity[None]])
+    paint = torch.tensor(color, dtype=torch.float32)
+    picture = torch.cat([paint[:, None, None].expand(3, SIDE, SIDE), opacity[None]])
     return _with_plate(picture, thing.plate) if thing.plate else picture
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
@@ -10,7 +11,7 @@ import torch
 
 from streamvlm.evaluate.world.cells import LABELS, UNKNOWN, cell_labels, cell_owners
 from streamvlm.evaluate.world.render import render
-from streamvlm.evaluate.world.script import Pace, Script, Trouble, Visit, write
+from streamvlm.evaluate.world.script import Dawn, Pace, Script, Trouble, Turn, Visit, write
 from streamvlm.evaluate.world.things import COLORS, DIRECTIONS, SHAPES, Kind, Thing
 from streamvlm.evaluate.world.truth import look
 
@@ -53,6 +54,43 @@ def test_things_come_in_from_outside_and_leave_over_an_edge() -> None:
         for x, y in (visit.points[0], visit.points[-1]):
             reach = visit.thing.radius
             assert x <= -reach or x >= 1 + reach or y <= -reach or y >= 1 + reach
+
+
+def test_what_a_seed_shows_has_not_changed() -> None:
+    """Trained weights and published tables are about these pictures."""
+    frames = render(write(7, 60.0), [5.0, 20.0, 40.0, 55.0], height=64, width=64)
+    sums = frames.long().sum(dim=(1, 2, 3))
+    # Another processor may round a pixel the other way; another scene is off by thousands.
+    assert (sums - torch.tensor([1614365, 1597380, 1430101, 1424689])).abs().max() < 20
+
+
+def test_a_thing_that_turns_into_its_own_colour_is_one_that_does_not() -> None:
+    plain = still((thing("red"), 0.5, 0.5))
+    same = replace(plain.visits[0], turn=Turn(color="red", start=0.0, end=9.0))
+    times = [0.0, 4.5, 9.5]
+    lit = replace(plain, visits=(same,), dawn=Dawn(first=1.0, start=0.0, end=9.0))
+    assert torch.equal(render(plain, times), render(lit, times))
+
+
+def test_a_thing_takes_another_colour_evenly() -> None:
+    plain = still((thing("red"), 0.5, 0.5))
+    turning = replace(plain.visits[0], turn=Turn(color="blue", start=2.0, end=8.0))
+    frames = render(replace(plain, visits=(turning,)), [1.0, 5.0, 9.0]).float()
+    middle = frames[:, 120:136, 120:136].mean(dim=(1, 2))
+    red, blue = torch.tensor(COLORS["red"]).float(), torch.tensor(COLORS["blue"]).float()
+    for shown, color in zip(middle, (red, (red + blue) / 2, blue), strict=True):
+        assert (shown - color).abs().max() < 25, "but for light and noise"
+    corner = frames[:, :64, :64].mean(dim=(1, 2, 3))
+    assert (corner.diff().abs() < 3).all(), "what is around it stays as it is"
+
+
+def test_light_rises_evenly_to_what_it_is_without() -> None:
+    plain = still((thing("red"), 0.5, 0.5))
+    dawn = replace(plain, dawn=Dawn(first=0.1, start=2.0, end=8.0))
+    lit, risen = (render(each, [1.0, 5.0, 9.0]).float() for each in (plain, dawn))
+    share = risen.mean(dim=(1, 2, 3)) / lit.mean(dim=(1, 2, 3))
+    assert torch.allclose(share, torch.tensor([0.1, 0.55, 1.0]), atol=0.02)
+    assert torch.equal(lit[2], risen[2])
 
 
 def test_the_same_time_gives_the_same_picture_whatever_is_rendered_with_it() -> None:

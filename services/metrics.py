@@ -94,6 +94,7 @@ def stream_metrics(streams: Sequence[StreamStatus]) -> Iterator[Metric]:
             "What `memory_bytes` never exceeds.",
             lambda each: each.memory.budget_bytes,
         ),
+        "reduction_bytes": ("What the reducer holds.", lambda each: each.memory.reduction_bytes),
         "memory_coverage_seconds": ("How far back memory reaches.", _coverage),
     }
     counters: dict[str, tuple[str, Callable[[StreamStatus], float]]] = {

@@ -292,6 +292,7 @@ class StreamPipeline:
             clips_unchanged=self._num_unchanged,
             tokens_seen=self._tokens_seen,
             tokens_kept=self._tokens_kept + (waiting.num_tokens if waiting else 0),
+            reduction_bytes=self._reduction.num_bytes,
             fresh_clips=len(self._fresh),
             remembered=intervals[0].until(intervals[-1].end) if intervals else None,
             gaps=self._gaps.newest(),

@@ -66,7 +66,11 @@ def stream(status: StreamStatus) -> Table:
             f"{memory.clips_encoded} encoded, {memory.clips_unchanged} unchanged, "
             f"{feed.clips_dropped} dropped, {feed.clips_waiting} waiting",
         ),
-        ("tokens", f"{memory.tokens_kept} of {memory.tokens_seen} kept"),
+        (
+            "tokens",
+            f"{memory.tokens_kept} of {memory.tokens_seen} kept; the reducer holds "
+            f"{_mebibytes(memory.reduction_bytes)}",
+        ),
         ("remembers", interval(memory.remembered) if memory.remembered else "nothing yet"),
         (
             "memory",

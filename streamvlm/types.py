@@ -527,6 +527,8 @@ class MemoryStatus:
     tokens_seen: int = 0
     """Visual tokens that went into the reducer."""
     tokens_kept: int = 0
+    reduction_bytes: int = 0
+    """What the reducer holds for the stream: the clips that wait, and what it compares with."""
     fresh_clips: int = 0
     remembered: Interval | None = None
     """From the oldest to the newest moment that an answer can draw on."""

@@ -14,6 +14,7 @@ from streamvlm.reduce.base import Reference
 from streamvlm.reduce.budget import Allowance
 from streamvlm.reduce.carry import advance_reference
 from streamvlm.reduce.clustering import KeyClips
+from streamvlm.reduce.footprint import held_bytes
 from streamvlm.reduce.holistic import (
     collect,
     join_background,
@@ -155,16 +156,8 @@ class CompressorStream:
 
     @property
     def num_bytes(self) -> int:
-        """Of the tensors that are held for the stream."""
-        held = [each.tokens.features for each in self._waiting]
-        held += [each.kept.features for each in self._waiting]
-        held += [
-            each.tokens.deepstack for each in self._waiting if each.tokens.deepstack is not None
-        ]
-        if self._reference is not None:
-            held += [self._reference.features, self._reference.age]
-        held += [tensor for run in self._keys.runs for tensor in (run.mean, run.key)]
-        return sum(tensor.nbytes for tensor in held)
+        """See `StreamReduction`."""
+        return held_bytes(self)
 
     def _now(self, tokens: VisualTokens) -> float:
         is_timed = self._settings.tokens_per_minute is not None

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from streamvlm.reduce.base import Reducer, ReductionContext
 from streamvlm.reduce.carry import reduce_clip
+from streamvlm.reduce.footprint import held_bytes
 from streamvlm.reduce.ops import keep_rows
 from streamvlm.reduce.segment import Segment, Segmenter
 from streamvlm.types import Interval, KeptTokens, StreamTime, VisualTokens
@@ -55,6 +56,11 @@ class StreamReduction(Protocol):
     @property
     def waiting(self) -> Reduced | None:
         """What belongs to no complete segment yet, as a question sees it."""
+        ...
+
+    @property
+    def num_bytes(self) -> int:
+        """Of all tensors that are held for the stream."""
         ...
 
 
@@ -123,6 +129,11 @@ class BySegment:
             interval=self._waiting[0].interval.until(self._waiting[-1].interval.end),
         )
 
+    @property
+    def num_bytes(self) -> int:
+        """See `StreamReduction`."""
+        return held_bytes(self._waiting, self._segmenter)
+
     def _complete(self, segment: Segment) -> Reduced:
         clips = self._waiting[: segment.num_clips]
         del self._waiting[: segment.num_clips]
@@ -169,6 +180,11 @@ class ClipByClip:
     def waiting(self) -> Reduced | None:
         """See `StreamReduction`."""
         return self._open
+
+    @property
+    def num_bytes(self) -> int:
+        """See `StreamReduction`."""
+        return held_bytes(self._context, self._open)
 
     def _close(self) -> list[Reduced]:
         closed, self._open = self._open, None

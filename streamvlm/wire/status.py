@@ -69,6 +69,7 @@ def memory_to_proto(memory: MemoryStatus) -> pb.MemoryStatus:
         clips_unchanged=memory.clips_unchanged,
         tokens_seen=memory.tokens_seen,
         tokens_kept=memory.tokens_kept,
+        reduction_bytes=memory.reduction_bytes,
         fresh_clips=memory.fresh_clips,
         remembered=interval_to_proto(memory.remembered) if memory.remembered else None,
         gaps=map(gap_to_proto, memory.gaps),
@@ -86,6 +87,7 @@ def memory_from_proto(message: pb.MemoryStatus) -> MemoryStatus:
         clips_unchanged=message.clips_unchanged,
         tokens_seen=message.tokens_seen,
         tokens_kept=message.tokens_kept,
+        reduction_bytes=message.reduction_bytes,
         fresh_clips=message.fresh_clips,
         remembered=interval_from_proto(message.remembered)
         if message.HasField("remembered")

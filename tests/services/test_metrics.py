@@ -18,6 +18,7 @@ def test_a_service_tells_of_its_streams_and_calls(serving: Serving, client: Clie
     with exporting(address):
         told = httpx.get(f"http://{address}/metrics", trust_env=False).text
     assert 'streamvlm_clips_encoded_total{stream="door"} 6.0' in told
+    assert 'streamvlm_reduction_bytes{stream="door"}' in told
     assert 'streamvlm_memory_budget_bytes{stream="door"}' in told
     assert 'streamvlm_calls_total{code="NOT_FOUND",method="GetStream"}' in told
     assert 'streamvlm_calls_total{code="OK",method="CreateStream"}' in told

@@ -18,6 +18,11 @@ class Beginning:
         prefix, self._cursor = vlm.lay_out_prefix()
         self._sinks = vlm.prefill(prefix, vlm.open_context([])).kv
 
+    @property
+    def needs_salience(self) -> bool:
+        """Whether the reducer asks how much the vision tower attends to each token."""
+        return "salience" in self._reducer.needs
+
     def pipeline(self) -> StreamPipeline:
         """A stream that has seen nothing."""
         remember, respond = self._config.remember, self._config.respond

@@ -41,7 +41,11 @@ class StreamEngine:
         """Raises ConfigError where a segment cannot fit into a stream's memory."""
         self.vlm, self._config = vlm, config
         self._beginning = Beginning(vlm, config)
-        self._encoder = Encoder(tower=vlm, max_batch_clips=config.encode.max_batch_clips)
+        self._encoder = Encoder(
+            tower=vlm,
+            max_batch_clips=config.encode.max_batch_clips,
+            with_salience=self._beginning.needs_salience,
+        )
         self._check_budget()
         self._questions = QuestionQueue(
             config.respond,

@@ -100,6 +100,17 @@ def test_clips_come_into_memory_and_questions_are_answered() -> None:
     assert events[-1].usage.answer_tokens == 3
 
 
+@pytest.mark.parametrize("name", ["ktv", "mmr", "holitom"])
+def test_a_reducer_gets_the_attention_that_it_asks_for(name: str) -> None:
+    """Else each clip would become a gap."""
+    engine = make_engine(reduce={"name": name, "salience": "attention", "keep_ratio": 0.25})
+    watch(engine, count=10)
+    settle(engine)
+    memory = engine.get_stream("door").memory
+    assert (memory.clips_encoded, memory.gaps) == (10, ())
+    assert 0 < memory.reduction_bytes
+
+
 def test_two_streams_take_turns_and_share_batches() -> None:
     engine = make_engine()
     watch(engine, "door", 20)

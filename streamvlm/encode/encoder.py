@@ -39,6 +39,12 @@ class VisionTower(Protocol):
         """
         ...
 
+    def encode_with_salience(
+        self, patches: Tensor, grid_thw: list[tuple[int, int, int]]
+    ) -> tuple[Tensor, Tensor | None, Tensor]:
+        """The same, and the salience of each token, float [N]."""
+        ...
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Encoder:
@@ -47,6 +53,8 @@ class Encoder:
     tower: VisionTower
     max_batch_clips: int
     """Most clips in one forward."""
+    with_salience: bool = False
+    """Whether the tokens tell how much the tower attends to them, which costs a little."""
 
     def __post_init__(self) -> None:
         if self.max_batch_clips < 1:
@@ -68,11 +76,16 @@ class Encoder:
         spec = self.tower.patch_spec
         pixels = torch.from_numpy(np.stack([clip.pixels for clip in clips]))
         patches, patch_grid = preprocess(pixels, spec, self.tower.device)
-        features, deepstack = self.tower.encode(patches, [patch_grid] * len(clips))
+        grids = [patch_grid] * len(clips)
+        salience: Tensor | None = None
+        if self.with_salience:
+            features, deepstack, salience = self.tower.encode_with_salience(patches, grids)
+        else:
+            features, deepstack = self.tower.encode(patches, grids)
         t, h, w = patch_grid
         grid_thw = (t, h // spec.merge_size, w // spec.merge_size)
         cells = _cells(grid_thw, features.device)
-        no_levels = [None] * len(clips)
+        nothing = [None] * len(clips)
         # Copies, because a view would keep the tokens of the whole batch alive with those of one.
         return [
             VisualTokens(
@@ -82,11 +95,13 @@ class Encoder:
                 interval=clip.interval,
                 pts_seconds=clip.pts_seconds,
                 deepstack=None if levels is None else levels.clone(),
+                salience=None if attended is None else attended.clone(),
             )
-            for clip, own, levels in zip(
+            for clip, own, levels, attended in zip(
                 clips,
                 features.chunk(len(clips)),
-                no_levels if deepstack is None else deepstack.chunk(len(clips), dim=1),
+                nothing if deepstack is None else deepstack.chunk(len(clips), dim=1),
+                nothing if salience is None else salience.chunk(len(clips)),
                 strict=True,
             )
         ]

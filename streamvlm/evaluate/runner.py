@@ -20,6 +20,7 @@ from streamvlm.evaluate.items import Case, Item, Video
 from streamvlm.evaluate.methods import Method
 from streamvlm.evaluate.outcomes import Outcome
 from streamvlm.pipeline import StreamPipeline
+from streamvlm.reduce import build_reducer
 from streamvlm.respond import Answering
 from streamvlm.types import (
     AnswerFinished,
@@ -59,7 +60,11 @@ def run(
     ValueError for items that are not in order.
     """
     configs = [method.over(config) for method in methods]
-    encoder = Encoder(tower=vlm, max_batch_clips=config.encode.max_batch_clips)
+    encoder = Encoder(
+        tower=vlm,
+        max_batch_clips=config.encode.max_batch_clips,
+        with_salience=any("salience" in build_reducer(each.reduce).needs for each in configs),
+    )
     for case in cases:
         _check_order(case)
         views = [

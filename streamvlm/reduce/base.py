@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Literal, Protocol, runtime_checkable
+from typing import Annotated, Any, Literal, Protocol, runtime_checkable
 
 from annotated_types import Gt, Le
 from torch import Generator, Tensor
@@ -54,8 +54,10 @@ class ReductionContext:
 class Reducer(Protocol):
     """One clip's tokens in, some of them out. Pure; its settings are frozen fields."""
 
-    needs: ClassVar[frozenset[Signal]]
-    """Signals that must be present in the tokens."""
+    @property
+    def needs(self) -> frozenset[Signal]:
+        """Signals that must be present in the tokens."""
+        ...
 
     def __call__(self, tokens: VisualTokens, context: ReductionContext) -> KeptTokens:
         """Keep K <= N tokens; K may be 0. Never changes its input."""

@@ -10,7 +10,7 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from streamvlm.reduce.base import Reducer, ReductionContext
+from streamvlm.reduce.base import Reducer, ReductionContext, Signal
 from streamvlm.reduce.carry import reduce_clip
 from streamvlm.reduce.footprint import held_bytes
 from streamvlm.reduce.ops import keep_rows
@@ -67,6 +67,11 @@ class StreamReduction(Protocol):
 @runtime_checkable
 class Opening(Protocol):
     """A reducer that reduces segments, and cuts a stream into them itself."""
+
+    @property
+    def needs(self) -> frozenset[Signal]:
+        """Signals that must be present in the tokens."""
+        ...
 
     def open(self) -> StreamReduction:
         """That of a stream which has seen nothing."""

@@ -97,6 +97,15 @@ class VLM(Protocol):
         """
         ...
 
+    def encode_with_salience(
+        self, patches: Tensor, grid_thw: list[tuple[int, int, int]]
+    ) -> tuple[Tensor, Tensor | None, Tensor]:
+        """`encode`, and float [N] in float32 at least, the attention that the patches of each token
+        receive in the last layer of the tower that sees whole pictures: mean over heads and
+        queries, 1 in all for each temporal patch of a clip. Costs that layer's attention once more.
+        """
+        ...
+
     def lay_out_prefix(self) -> tuple[InputTokens, Cursor]:
         """What comes before all video: the sinks of every stream."""
         ...

@@ -10,6 +10,8 @@ four for the windows of Qwen2.5-VL.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -18,6 +20,9 @@ from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface
 
 PACKED_ATTENTION = "streamvlm_packed_flash"
+
+_MOST_SCORES = 2**24
+"""Attention weights that are looked at together where somebody asks for them."""
 
 
 def packed_attention(
@@ -37,6 +42,8 @@ def packed_attention(
     Gives [1,P,H,E]: each sequence attends to itself only, in full.
     """
     plan = _plan_of(cu_seq_lens_q)
+    if (received := _asked.get(module)) is not None:
+        received.append(_received(query, key, len(cu_seq_lens_q) - 1, plan, scaling))
     if plan is None:
         heads, size = query.shape[1], query.shape[-1]
         shape = heads, len(cu_seq_lens_q) - 1, -1, size
@@ -49,6 +56,39 @@ def packed_attention(
         attended = scaled_dot_product_attention(q, k, v, scale=scaling)
         output[0, :, rows] = attended.transpose(0, 1)
     return output.transpose(1, 2), None
+
+
+@contextmanager
+def catching_received(module: torch.nn.Module) -> Iterator[list[Tensor]]:
+    """While inside, what each patch receives in every call of this attention module is added to the
+    list: float [P] in float32 at least, the mean over heads and queries; 1 in all for a sequence.
+    """
+    received = _asked[module] = []
+    try:
+        yield received
+    finally:
+        del _asked[module]
+
+
+_asked: dict[torch.nn.Module, list[Tensor]] = {}
+
+
+def _received(
+    query: Tensor, key: Tensor, num_sequences: int, plan: list[Tensor] | None, scaling: float | None
+) -> Tensor:
+    """float [P] of `query` and `key` float [1,H,P,E]."""
+    scale = query.shape[-1] ** -0.5 if scaling is None else scaling
+    everything = torch.arange(query.shape[2], device=query.device)
+    output = query.new_empty(len(everything), dtype=torch.promote_types(query.dtype, torch.float32))
+    for rows in plan if plan is not None else [everything.view(num_sequences, -1)]:
+        q, k = (x[0, :, rows].transpose(0, 1) for x in (query, key))  # [B,H,n,E]
+        total = output.new_zeros(rows.shape)
+        # A few queries of all sequences at a time: all weights of large pictures are gigabytes.
+        for some in q.split(max(1, _MOST_SCORES // max(1, k.shape[:3].numel())), dim=2):
+            scores = (some @ k.transpose(2, 3)).to(output.dtype) * scale
+            total += scores.softmax(dim=-1).sum(dim=(1, 2))
+        output[rows] = total / q.shape[1:3].numel()
+    return output
 
 
 def _plan_of(boundaries: Tensor) -> list[Tensor] | None:

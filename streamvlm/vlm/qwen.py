@@ -22,6 +22,7 @@ from streamvlm.vlm.patch_projection import PatchProjection
 from streamvlm.vlm.patches import PatchSpec
 from streamvlm.vlm.positions import Cursor
 from streamvlm.vlm.raw_keys import Caught, catch
+from streamvlm.vlm.salience import salience_riding, split_off
 
 
 @dataclass(slots=True)
@@ -140,6 +141,15 @@ class QwenVL:
         if not self._family.has_deepstack:
             return output.pooler_output, None
         return output.pooler_output, torch.stack(output.deepstack_features)
+
+    def encode_with_salience(
+        self, patches: Tensor, grid_thw: list[tuple[int, int, int]]
+    ) -> tuple[Tensor, Tensor | None, Tensor]:
+        """See `VLM.encode_with_salience`."""
+        with salience_riding(self._vision):
+            merged, deepstack = self.encode(patches, grid_thw)
+        features, salience = split_off(merged)
+        return features, deepstack, salience
 
     def lay_out_prefix(self) -> tuple[InputTokens, Cursor]:
         """See `VLM.lay_out_prefix`."""

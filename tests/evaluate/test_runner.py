@@ -13,7 +13,7 @@ from torch import Tensor
 from streamvlm.config import Config
 from streamvlm.errors import StreamEmptyError
 from streamvlm.evaluate.items import Case, Item
-from streamvlm.evaluate.methods import METHODS, method
+from streamvlm.evaluate.methods import METHODS, Method, method
 from streamvlm.evaluate.outcomes import Outcome
 from streamvlm.evaluate.runner import fit, run
 from streamvlm.evaluate.suites import mini
@@ -218,6 +218,16 @@ def test_the_kept_ratio_is_the_one_that_was_kept() -> None:
     full, quarter = outcomes(vlm, noise(vlm), [9.5], "full", "uniform@0.25")
     assert full.memory.tokens_kept == full.memory.tokens_seen == 6 * 12
     assert (quarter.memory.tokens_kept, quarter.memory.tokens_seen) == (6 * 3, 6 * 12)
+
+
+def test_a_method_gets_the_attention_that_its_reducer_asks_for() -> None:
+    vlm = tiny_vlm("qwen3-vl")
+    reduce = {"name": "ktv", "salience": "attention", "keep_ratio": 0.25}
+    settings = {**METHODS["full"].settings, "reduce": reduce}
+    methods = [METHODS["full"], Method(name="attention", settings=settings)]
+    case = Case(video=MadeVideo(noise(vlm)), items=(item(9.5),))
+    full, attention = run(vlm, [case], methods, config=CONFIG, max_new_tokens=1)
+    assert full.memory.tokens_kept == 4 * attention.memory.tokens_kept > 0
 
 
 def test_a_fitted_threshold_is_fitted_to_the_videos_given() -> None:

@@ -26,6 +26,8 @@ VARIANTS: list[dict[str, Any]] = [
     *({"name": name} for name in REDUCERS),
     {"name": "dtd", "neighbourhood": 3},
     {"name": "dtd", "compare_with": "previous"},
+    {"name": "ktv", "salience": "attention"},
+    {"name": "mmr", "salience": "attention"},
 ]
 
 MERGING = {"fluxmem", "tome"}
@@ -43,7 +45,8 @@ def random_tokens(
     generator = torch.Generator().manual_seed(seed)
     features = torch.randn(size, 6, generator=generator).to(dtype)
     deepstack = torch.randn(3, size, 6, generator=generator).to(dtype) if with_deepstack else None
-    return make_tokens(features, grid_thw=GRIDS[size], deepstack=deepstack)
+    tokens = make_tokens(features, grid_thw=GRIDS[size], deepstack=deepstack)
+    return replace(tokens, salience=torch.rand(size, generator=generator))
 
 
 def moving_clips(size: int, count: int = 6, **options: Any) -> list[VisualTokens]:
@@ -157,7 +160,8 @@ def test_streams_that_take_turns_do_not_disturb_each_other(spec: dict[str, Any])
 @pytest.mark.parametrize("value", [0.0, 1.0], ids=["zero vectors", "all alike"])
 def test_degenerate_features_do_no_harm(spec: dict[str, Any], value: float) -> None:
     reducer, context = build_reducer(spec), ReductionContext()
-    for tokens in [make_tokens(torch.full((5, 6), value)), random_tokens(7), random_tokens(1)] * 2:
+    alike = replace(make_tokens(torch.full((5, 6), value)), salience=torch.full((5,), 0.2))
+    for tokens in [alike, random_tokens(7), random_tokens(1)] * 2:
         kept, context = reduce_clip(reducer, tokens, context)
         assert kept.features.isfinite().all()
         assert context.reference is not None and context.reference.features.isfinite().all()
@@ -180,10 +184,12 @@ def test_keep_ratio_one_keeps_every_row(name: str, size: int) -> None:
 
 @every_strategy
 def test_signals_that_are_not_needed_may_be_missing(spec: dict[str, Any]) -> None:
-    reducer, tokens = build_reducer(spec), random_tokens(7)
-    assert tokens.salience is None
+    reducer, tokens = build_reducer(spec), replace(random_tokens(7), salience=None)
     if "salience" not in reducer.needs:
         assert len(reducer(tokens, ReductionContext())) <= 7
+    else:
+        with pytest.raises(ValueError, match="with_salience"):
+            reducer(tokens, ReductionContext())
 
 
 def test_every_file_of_strategies_is_in_the_table() -> None:

@@ -14,6 +14,7 @@ from streamvlm.types import Interval, VisualTokens
 
 VARIANTS: list[dict[str, Any]] = [
     *({"name": name} for name in SEGMENT_REDUCERS),
+    {"name": "holitom", "salience": "attention"},
     {"name": "compressor", "segmenter": "anchor", "merge": "mean", "background_ratio": 0.5},
     {"name": "compressor", "neighbourhood": 3, "merge": "off", "key_share": 0.5},
 ]
@@ -35,7 +36,8 @@ def shown(
         features = still + 0.1 * torch.randn(size, 6, generator=generator)
         features[: size // 3] = torch.randn(size // 3, 6, generator=generator)
         features = features.to(dtype)
-        clips.append(make_tokens(features, deepstack=features.repeat(2, 1, 1)))
+        tokens = make_tokens(features, deepstack=features.repeat(2, 1, 1))
+        clips.append(replace(tokens, salience=torch.rand(size, generator=generator)))
     return clips
 
 
@@ -82,7 +84,10 @@ def test_nothing_depends_on_what_came_before_a_gap_or_on_neighbours(
 @every_reducer
 @pytest.mark.parametrize("value", [0.0, 1.0], ids=["zero vectors", "all alike"])
 def test_degenerate_features_do_no_harm(spec: dict[str, Any], value: float) -> None:
-    alike = [make_tokens(torch.full((5, 6), value)) for _ in range(20)]
+    alike = [
+        replace(make_tokens(torch.full((5, 6), value)), salience=torch.full((5,), 0.2))
+        for _ in range(20)
+    ]
     for clip in (kept for each in run(build_reducer(spec), alike) for kept in each.clips):
         assert clip.features.isfinite().all()
 

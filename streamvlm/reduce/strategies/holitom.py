@@ -3,9 +3,10 @@
 After "HoliTom: Holistic Token Merging for Fast Video Large Language Models" (2025, arXiv
 2505.21334), outer part; its inner one needs the question. Online instead of over a whole video:
 segments are told as soon as they are settled or `segment_clips` wait, and how much is thinned
-follows from the segment alone. It ranks what moves by the attention of SigLIP, which the Qwen
-towers do not tell: here by the distance to the clip's mean. Of a segment's still cells at least one
-is kept, and ties go to the lower index instead of to chance.
+follows from the segment alone. It ranks what moves by the attention of SigLIP's last layers: here
+by the distance to the clip's mean, or by the attention that a token receives in the tower of Qwen.
+Of a segment's still cells at least one is kept, and ties go to the lower index instead of to
+chance.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import ceil
-from typing import Annotated, ClassVar
+from typing import Annotated
 
 import torch
 from annotated_types import Ge, Le
@@ -23,6 +24,7 @@ from streamvlm.reduce.base import KeepRatio, Signal, num_kept
 from streamvlm.reduce.clustering import density_peaks
 from streamvlm.reduce.holistic import own_rows
 from streamvlm.reduce.ops import by_strength, cosine_distance, keep_rows
+from streamvlm.reduce.salience import Salience, needed_for, received_attention
 from streamvlm.reduce.segment import DPSegmenter, Segment
 from streamvlm.reduce.stream import BySegment, StreamReduction
 from streamvlm.types import KeptTokens, VisualTokens
@@ -32,7 +34,6 @@ from streamvlm.types import KeptTokens, VisualTokens
 class HoliTom:
     """Reduces each segment to about a fixed share."""
 
-    needs: ClassVar[frozenset[Signal]] = frozenset()
     keep_ratio: KeepRatio = 0.25
     similarity: Annotated[float, Ge(-1), Le(1)] = 0.8
     """Cosine above which a cell stands still. The paper goes to 0.65 for a ratio of 0.1."""
@@ -40,6 +41,13 @@ class HoliTom:
     """Most clips of a segment, and most that wait."""
     centre_weight: Annotated[float, Ge(0), Le(1)] = 0.6
     """Of the token that alike ones join; the rest is their mean."""
+    salience: Salience = "novelty"
+    """What ranks cells that move; novelty is the distance to the clip's mean."""
+
+    @property
+    def needs(self) -> frozenset[Signal]:
+        """Signals that must be present in the tokens."""
+        return needed_for(self.salience)
 
     def open(self) -> StreamReduction:
         """That of a stream which has seen nothing."""
@@ -56,7 +64,7 @@ class HoliTom:
     def reduce(self, clips: Sequence[VisualTokens], segment: Segment) -> list[KeptTokens]:
         """What is left of each clip of a segment."""
         is_static, ratio = segment.is_static, self._ratio(clips, segment)
-        kept = [keep_rows(clip, _moving(clip.features, ~is_static, ratio)) for clip in clips]
+        kept = [keep_rows(clip, self._moving(clip, ~is_static, ratio)) for clip in clips]
         cells = is_static.nonzero().flatten()
         if len(cells):
             kept[0] = self._with_static(clips, kept[0], cells, ratio)
@@ -65,7 +73,7 @@ class HoliTom:
     def owners(self, clips: Sequence[VisualTokens], segment: Segment) -> Tensor:
         """int64 [T,N], which row each one of a segment joins in `reduce`, as in `holistic`."""
         is_static, ratio = segment.is_static, self._ratio(clips, segment)
-        moving = [_moving(clip.features, ~is_static, ratio) for clip in clips]
+        moving = [self._moving(clip, ~is_static, ratio) for clip in clips]
         owner = own_rows(moving, len(is_static))
         cells = is_static.nonzero().flatten()
         if len(cells):
@@ -78,6 +86,16 @@ class HoliTom:
         num_clips, num_cells = len(clips), len(clips[0])
         left = num_clips * num_cells - (num_clips - 1) * int(segment.is_static.sum())
         return min(1.0, self.keep_ratio * num_clips * num_cells / max(1, left))
+
+    def _moving(self, clip: VisualTokens, is_moving: Tensor, ratio: float) -> Tensor:
+        """int64 [K]: of the cells that move the share that is most salient."""
+        if self.salience == "attention":
+            strength = received_attention(clip)
+        else:
+            mean = clip.features.mean(dim=0, keepdim=True)
+            strength = cosine_distance(clip.features, mean)
+        count = ceil(int(is_moving.sum()) * ratio)
+        return by_strength(strength.masked_fill(~is_moving, -torch.inf))[:count]
 
     def _with_static(
         self, clips: Sequence[VisualTokens], first: KeptTokens, cells: Tensor, ratio: float
@@ -114,10 +132,3 @@ class HoliTom:
 def _mean_of(clips: Sequence[Tensor], cells: Tensor) -> Tensor:
     """float32 [S,D]: the mean over clips, each [N,D], of these cells."""
     return torch.stack([clip[cells].float() for clip in clips]).mean(dim=0)
-
-
-def _moving(features: Tensor, is_moving: Tensor, ratio: float) -> Tensor:
-    """int64 [K]: of the cells that move the share that is farthest from the mean of the clip."""
-    distance = cosine_distance(features, features.mean(dim=0, keepdim=True))
-    count = ceil(int(is_moving.sum()) * ratio)
-    return by_strength(distance.masked_fill(~is_moving, -torch.inf))[:count]

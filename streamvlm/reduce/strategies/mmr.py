@@ -2,18 +2,20 @@
 
 The rule of IDPruner and of GreedyPrune, whose importance is learned or read off attention. Here it
 is novelty: how far a cell is from what was last kept of it, or, where nothing was, from the mean of
-its clip. "The Use of MMR" is of Carbonell and Goldstein, 1998.
+its clip; or the attention that it receives in the tower. "The Use of MMR" is of Carbonell and
+Goldstein, 1998.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, ClassVar
+from typing import Annotated
 
 from annotated_types import Ge, Le
 
 from streamvlm.reduce.base import KeepRatio, ReductionContext, Signal, num_kept
 from streamvlm.reduce.ops import directions, keep_rows, novelty, scaled
+from streamvlm.reduce.salience import Salience, needed_for, received_attention
 from streamvlm.reduce.selection import most_relevant
 from streamvlm.types import KeptTokens, VisualTokens
 
@@ -22,14 +24,23 @@ from streamvlm.types import KeptTokens, VisualTokens
 class MMR:
     """Keep a fixed share of each clip."""
 
-    needs: ClassVar[frozenset[Signal]] = frozenset()
     keep_ratio: KeepRatio = 0.25
     importance_weight: Annotated[float, Ge(0), Le(1)] = 0.5
     """Of importance; the rest is of being unlike what is chosen. 0: the first row is the first."""
+    salience: Salience = "novelty"
+    """What importance is."""
+
+    @property
+    def needs(self) -> frozenset[Signal]:
+        """Signals that must be present in the tokens."""
+        return needed_for(self.salience)
 
     def __call__(self, tokens: VisualTokens, context: ReductionContext) -> KeptTokens:
         """Keep `num_kept` tokens."""
         count = num_kept(len(tokens), self.keep_ratio, context.max_kept)
-        importance = scaled(novelty(tokens, context.reference))
+        is_attention = self.salience == "attention"
+        importance = scaled(
+            received_attention(tokens) if is_attention else novelty(tokens, context.reference)
+        )
         rows = most_relevant(directions(tokens.features), importance, count, self.importance_weight)
         return keep_rows(tokens, rows)

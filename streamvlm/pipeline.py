@@ -170,8 +170,9 @@ class StreamPipeline:
         if segment.clips:
             laid_out, self._cursor = self._lay_out(segment, self._cursor)
             self.memory.append(join(laid_out.clips), segment.interval)
-        else:
-            self._extend_history(segment.interval.end)
+        elif self.memory.blocks:
+            # Never what waits: it is newer than this segment.
+            self.memory.extend(segment.interval.end)
 
     def _lay_out(self, segment: Reduced, cursor: Cursor) -> tuple[Recent, Cursor]:
         clips = []

@@ -245,6 +245,20 @@ def test_dtd_keeps_fewer_tokens_of_a_scene_where_one_corner_moves(vlm: QwenVL) -
     assert status.tokens_kept < status.tokens_seen / 2
 
 
+@pytest.mark.parametrize("budget", [{"tokens_per_minute": 1.0}, {"keep_ratio": 0.02}], ids=str)
+def test_segments_of_which_nothing_is_kept_cost_no_clip(
+    vlm: QwenVL, budget: dict[str, float]
+) -> None:
+    reduce = {"name": "compressor", "burst_clips": 1.0, **budget}
+    pipeline = make_pipeline(vlm, reduce, recall_blocks=3)
+    feed(pipeline, [make_clip(i, size=clip_size(vlm)) for i in range(40)])
+    status = pipeline.status()
+    assert status.gaps == () and 12 <= status.tokens_kept < 40
+    assert status.remembered and status.remembered.duration_seconds == 40.0
+    ends = [block.interval.end.pts_seconds for block in pipeline.memory.blocks]
+    assert ends == sorted(ends)
+
+
 def test_a_long_stream_stays_within_the_span_of_positions(vlm: QwenVL) -> None:
     pipeline = make_pipeline(vlm, policy="keep", max_span=200, local_blocks=3, recall_blocks=4)
     feed(pipeline, [make_clip(16 * i, size=clip_size(vlm)) for i in range(60)])

@@ -51,7 +51,10 @@ class Method:
     is_gated: bool = False
     """Clips that show nothing new are not encoded."""
     is_window: bool = False
-    """The fresh window is all there is: an answer is given as if the stream had begun with it."""
+    """The fresh window is all there is: an answer is given as if the stream had begun with it.
+
+    That is no strategy of reduction: those decide once what memory keeps of a clip, when it leaves
+    the window, and which clips are the newest is known only when a question comes."""
     fitted_ratio: float | None = None
     """The keep ratio that the threshold of the strategy must still be fitted to."""
 

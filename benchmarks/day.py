@@ -139,9 +139,7 @@ def main() -> int:
     parser.add_argument("--only", action="append", choices=list(SPECS))
     options = parser.parse_args()
     torch.set_num_threads(1)
-    path = RESULTS / "day.json"
-    lives: dict[str, Any] = json.loads(path.read_text())["lives"] if path.exists() else {}
-    grew = []
+    lives, grew = dict[str, Any](), []
     for name in options.only or SPECS:
         own = lives[name] = live(SPECS[name], options.hours) | {
             "machine": describe(torch.device("cpu"))
@@ -157,8 +155,13 @@ def main() -> int:
             f"{own['seconds_taken']} s",
             flush=True,
         )
+    path = RESULTS / "day.json"
+    # Read late: several of these may run at a time.
+    before = json.loads(path.read_text())["lives"] if path.exists() else {}
     scenes = [scene.__name__ for scene in SCENES]
-    print("wrote", write("day", {"hours": options.hours, "scenes": scenes, "lives": lives}))
+    print(
+        "wrote", write("day", {"hours": options.hours, "scenes": scenes, "lives": before | lives})
+    )
     return 1 if grew else 0
 
 

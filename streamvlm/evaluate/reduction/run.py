@@ -36,14 +36,15 @@ def fit(method: Method, vlm: VLM, clips: Iterable[Clip], config: Config) -> Meth
     """
     if method.fitted_ratio is None:
         return method
-    shown = (tokens for _, tokens in _encoded(vlm, clips, config, Spent()) if tokens)
+    encoded = _encoded(reducer_of(method), vlm, clips, config, Spent())
+    shown = (tokens for _, tokens in encoded if tokens)
     return method.fitted([replace(tokens, deepstack=None) for tokens in islice(shown, FIT_CLIPS)])
 
 
 def run(reducer: AnyReducer, vlm: VLM, clips: Iterable[Clip], config: Config) -> Reduction:
     """Reduce these clips. Holds no more of them than the encoder and the strategy do."""
     watching = Watching(reducer, config.remember.segment_clips, vlm.device)
-    for clip, tokens in _encoded(vlm, clips, config, watching.spent):
+    for clip, tokens in _encoded(reducer, vlm, clips, config, watching.spent):
         watching.see(clip, tokens)
     return watching.finish(vlm.kv_bytes_per_token)
 
@@ -54,13 +55,17 @@ def reducer_of(method: Method) -> AnyReducer:
 
 
 def _encoded(
-    vlm: VLM, clips: Iterable[Clip], config: Config, spent: Spent
+    reducer: AnyReducer, vlm: VLM, clips: Iterable[Clip], config: Config, spent: Spent
 ) -> Iterator[tuple[Clip, VisualTokens | None]]:
     """Each clip with its tokens; without them where it shows nothing new."""
     gate = PixelGate(
         threshold=config.encode.gate_threshold, cell_pixels=vlm.patch_spec.rule.cell_pixels
     )
-    encoder = Encoder(tower=vlm, max_batch_clips=config.encode.max_batch_clips)
+    encoder = Encoder(
+        tower=vlm,
+        max_batch_clips=config.encode.max_batch_clips,
+        with_salience="salience" in reducer.needs,
+    )
     source = iter(clips)
     while True:
         with spent.on("decode", vlm.device):

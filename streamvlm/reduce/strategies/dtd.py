@@ -128,6 +128,14 @@ class DTD:
             kept.append(own[: min(most, max(int(count), self.min_kept))].sort().values)
         return kept
 
+    def compare(self, tokens: VisualTokens, context: ReductionContext) -> Change | None:
+        """How the clip differs from what was last kept; None without anything to compare with."""
+        reference = _reference_of(tokens, context)
+        if reference is None:
+            return None
+        (distance,) = self.distances([tokens], [reference.features])
+        return self.judge(distance, reference.age, context.clip_index, self.threshold)
+
     def distances(self, clips: Sequence[VisualTokens], references: Sequence[Tensor]) -> Tensor:
         """float [S,N]: of clips of one grid to what was last kept of each; 0 for a zero vector."""
         # A zero vector (padding) says nothing: it is no change, whatever was there before.

@@ -280,9 +280,9 @@ def main() -> None:
     for kind, settings in by_setting.items():
         for name, own in settings.items():
             console.print(
-                f"{kind} {name:23} right before {own['right_before']:.0%}, after "
-                f"{own['right_after']:.0%}; {own['distance_at_end']:.3f} from the scene at the end; "
-                f"{own['kept']:.1%} kept; largest step {own['largest_step']:.3f}"
+                f"{kind} {name:23} right before {own['right_before']:.0%}, "
+                f"after {own['right_after']:.0%}; in the end {own['distance_at_end']:.3f} from "
+                f"the scene; {own['kept']:.1%} kept; largest step {own['largest_step']:.3f}"
             )
     result = {
         "machine": describe(torch.device(vlm.device)),

@@ -46,7 +46,7 @@ class TokenBudget:
     tokens_per_second: Annotated[float, Gt(0)]
     burst_tokens: Annotated[float, Ge(1)] = 1024.0
     """How much of a calm is saved for a cut."""
-    gain: Annotated[float, Gt(0), Le(1)] = 0.05
+    gain: Annotated[float, Gt(0), Le(1)] = 0.3
     """How fast the threshold follows: in nats a clip that spends twice what came in, or nothing."""
     first_threshold: Annotated[float, Gt(0), Le(2)] = 0.3
 

@@ -38,7 +38,7 @@ class Compressor:
     """How many whole clips a calm saves up for a cut."""
     first_threshold: Annotated[float, Gt(0), Le(2)] = 0.3
     """Distance beyond which a cell has changed, before the budget has moved it."""
-    gain: Annotated[float, Gt(0), Le(1)] = 0.05
+    gain: Annotated[float, Gt(0), Le(1)] = 0.3
     """How fast the budget moves it, see `TokenBudget`."""
     neighbourhood: Literal[1, 3] = 1
     cut_threshold: Annotated[float, Ge(0), Le(2)] = 0.6

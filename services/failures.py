@@ -39,6 +39,8 @@ STATUS_CODES: dict[type[StreamVLMError], grpc.StatusCode] = {
     errors.EngineStoppedError: grpc.StatusCode.UNAVAILABLE,
     errors.FencedError: grpc.StatusCode.FAILED_PRECONDITION,
     errors.MetadataError: grpc.StatusCode.UNAVAILABLE,
+    errors.SnapshotError: grpc.StatusCode.DATA_LOSS,
+    errors.SnapshotMismatchError: grpc.StatusCode.FAILED_PRECONDITION,
     errors.CheckpointError: grpc.StatusCode.FAILED_PRECONDITION,
     errors.AddressInUseError: grpc.StatusCode.FAILED_PRECONDITION,
     errors.ServiceUnreachableError: grpc.StatusCode.UNAVAILABLE,

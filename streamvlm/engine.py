@@ -15,8 +15,8 @@ from streamvlm.beginning import Beginning
 from streamvlm.config import Config
 from streamvlm.encode import Encoder
 from streamvlm.errors import ConfigError, EngineStoppedError
+from streamvlm.gaps import ENGINE_FAILED
 from streamvlm.looks import AlertListener, LookTable
-from streamvlm.pipeline import ENGINE_FAILED
 from streamvlm.questions import Listener, QuestionQueue
 from streamvlm.reduce import build_reducer
 from streamvlm.respond import Answering

@@ -19,6 +19,8 @@
     |-- EngineStoppedError           the engine is not running
     |-- MetadataError                Redis cannot be reached, is full, or refuses to write
     |-- FencedError                  another worker holds the stream by now
+    |-- SnapshotError                what a stream remembered cannot be read back
+    |   `-- SnapshotMismatchError      it is of another model or another source
     |-- CheckpointError              a model cannot be loaded
     |-- AddressInUseError            another process listens there
     |-- ServiceUnreachableError      no service answers at the address
@@ -151,6 +153,18 @@ class FencedError(StreamVLMError):
     """Another worker holds the stream by now: what this one says of it does not count."""
 
     reason = "STREAM_FENCED"
+
+
+class SnapshotError(StreamVLMError):
+    """No snapshot of a stream can be read from where they are kept."""
+
+    reason = "SNAPSHOT_UNUSABLE"
+
+
+class SnapshotMismatchError(SnapshotError):
+    """A snapshot is there and sound, but not of this model, source or format."""
+
+    reason = "SNAPSHOT_MISMATCH"
 
 
 class CheckpointError(StreamVLMError):

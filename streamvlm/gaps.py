@@ -7,6 +7,18 @@ from dataclasses import replace
 
 from streamvlm.types import Gap
 
+MAX_GAPS = 64
+"""Gaps that a stream remembers; the oldest go first."""
+
+ENGINE_FAILED = "ENGINE_FAILED"
+"""Reason of a gap where pictures came but could not be taken in."""
+
+RESTARTED = "RESTARTED"
+"""Reason of a gap where what was seen was no block yet when its process ended."""
+
+DEGRADED = "DEGRADED"
+"""Reason of a gap where the vision tower made something of pictures that is no number."""
+
 
 class GapLog:
     """At most `most` gaps, oldest first. Gaps that touch and have one reason become one, so that a

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,9 +19,10 @@ from streamvlm import evidence
 from streamvlm.encode import PixelGate, check_finite, scene_of
 from streamvlm.errors import QuestionError, StreamEmptyError
 from streamvlm.evidence import Recent
-from streamvlm.gaps import GapLog
+from streamvlm.gaps import DEGRADED, ENGINE_FAILED, MAX_GAPS, RESTARTED, GapLog
+from streamvlm.recent import FreshClip, lay_out, lay_out_recent
 from streamvlm.reduce import Reduced, StreamReduction
-from streamvlm.remember import KVMemory
+from streamvlm.remember import Counters, KVMemory, Snapshot
 from streamvlm.respond import Answering, Prompt, assemble, look
 from streamvlm.types import (
     Clip,
@@ -37,24 +38,6 @@ from streamvlm.types import (
 from streamvlm.vlm import VLM, Cursor
 from streamvlm.vlm.inputs import join
 from streamvlm.vlm.positions import PositionPolicy
-
-MAX_GAPS = 64
-"""Gaps that a stream remembers; the oldest go first."""
-
-ENGINE_FAILED = "ENGINE_FAILED"
-"""Reason of a gap where pictures came but could not be taken in."""
-
-DEGRADED = "DEGRADED"
-"""Reason of a gap where the vision tower made something of pictures that is no number."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _Fresh:
-    """A clip in the fresh window."""
-
-    tokens: VisualTokens
-    after_gap: bool
-    """The stream was blind just before: nothing may be compared or joined across."""
 
 
 class StreamPipeline:
@@ -95,17 +78,19 @@ class StreamPipeline:
         self._fresh_clips = fresh_clips
         self._recall_blocks, self._max_question_tokens = recall_blocks, max_question_tokens
         self._policy, self._max_span = policy, max_span
-        self._fresh: deque[_Fresh] = deque()
+        self._fresh: deque[FreshClip] = deque()
         self._cursor = first_cursor
         self._gaps = GapLog(MAX_GAPS)
         self._is_after_gap = False
-        self._num_encoded = self._num_unchanged = 0
-        self._tokens_seen = self._tokens_kept = 0
+        self._seen_until: StreamTime | None = None
+        self._next_clip_index = 0
+        self._counted = Counters()
 
     def admit(self, clip: Clip) -> bool:
         """Whether the clip shows anything new. One that does must be encoded and fed, the others
         extended.
         """
+        self._seen_until, self._next_clip_index = clip.interval.end, clip.clip_index + 1
         is_new = bool(self._gate.changed_cells(clip.pixels).any())
         self.scene = scene_of(clip.pixels, self._vlm.patch_spec.rule.cell_pixels)
         if is_new:
@@ -114,7 +99,7 @@ class StreamPipeline:
 
     def extend(self, clip: Clip) -> None:
         """The clip showed nothing new: what was seen last held until its end."""
-        self._num_unchanged += 1
+        self._counted.clips_unchanged += 1
         if self._fresh:
             newest = self._fresh.pop()
             interval = newest.tokens.interval.until(clip.interval.end)
@@ -127,10 +112,10 @@ class StreamPipeline:
 
         Where that fails, what was lost is noted as a gap and the error raised; the stream goes on.
         """
-        self._num_encoded += 1
+        self._counted.clips_encoded += 1
         with self._noting_loss_of(tokens.interval, DEGRADED):
             check_finite(tokens)
-        self._fresh.append(_Fresh(tokens=tokens, after_gap=self._is_after_gap))
+        self._fresh.append(FreshClip(tokens=tokens, after_gap=self._is_after_gap))
         self._is_after_gap = False
         while len(self._fresh) > self._fresh_clips:
             if self._fresh[0].after_gap:
@@ -138,11 +123,12 @@ class StreamPipeline:
             leaving = self._fresh.popleft().tokens
             with self._noting_loss_of(leaving.interval):
                 segments = self._reduction.push(leaving, self._behind())
-            self._tokens_seen += len(leaving)
+            self._counted.tokens_seen += len(leaving)
             self._append(segments)
 
     def interrupt(self, gap: Gap) -> None:
         """The stream was blind: remember when, and compare nothing across."""
+        self._seen_until = gap.interval.end
         self._gaps.add(gap)
         self._gate.forget()
         self._is_after_gap = True
@@ -157,7 +143,7 @@ class StreamPipeline:
         """Segments that are complete become blocks; one that fails costs no other one."""
         failure: Exception | None = None
         for segment in segments:
-            self._tokens_kept += segment.num_tokens
+            self._counted.tokens_kept += segment.num_tokens
             try:
                 with self._noting_loss_of(segment.interval):
                     self._append_one(segment)
@@ -168,18 +154,11 @@ class StreamPipeline:
 
     def _append_one(self, segment: Reduced) -> None:
         if segment.clips:
-            laid_out, self._cursor = self._lay_out(segment, self._cursor)
+            laid_out, self._cursor = lay_out(self._vlm, segment, self._cursor)
             self.memory.append(join(laid_out.clips), segment.interval)
         elif self.memory.blocks:
             # Never what waits: it is newer than this segment.
             self.memory.extend(segment.interval.end)
-
-    def _lay_out(self, segment: Reduced, cursor: Cursor) -> tuple[Recent, Cursor]:
-        clips = []
-        for kept in segment.clips:
-            laid_out, cursor = self._vlm.lay_out_clip(kept, cursor)
-            clips.append(laid_out)
-        return Recent(clips=tuple(clips), interval=segment.interval), cursor
 
     def _extend_history(self, end: StreamTime) -> None:
         """Nothing new until `end`, for what has left the fresh window."""
@@ -259,23 +238,41 @@ class StreamPipeline:
         return self.memory.recall(probe, self._recall_blocks)
 
     def _lay_out_recent(self) -> tuple[list[Recent], Cursor]:
-        """What waits to become a block and each fresh clip, oldest first, and where text behind
-        them goes.
+        return lay_out_recent(self._vlm, self._reduction.waiting, self._fresh, self._cursor)
+
+    def snapshot(self) -> Snapshot | None:
+        """What outlives a restart, as of now: everything but the open segment and the fresh window.
+        Copies no tensor. None before anything was seen.
         """
-        recent, cursor = [], self._cursor
-        if waiting := self._reduction.waiting:
-            laid_out, cursor = self._lay_out(waiting, cursor)
-            recent = [laid_out]
-        for number, fresh in enumerate(self._fresh):
-            clip, cursor = self._vlm.lay_out_clip(fresh.tokens, cursor)
-            recent.append(
-                Recent(
-                    clips=(clip,),
-                    interval=fresh.tokens.interval,
-                    is_continued=number > 0 and not fresh.after_gap,
-                )
-            )
-        return recent, cursor
+        if self._seen_until is None:
+            return None
+        waiting = self._reduction.waiting
+        recent = [waiting.interval] if waiting else []
+        recent += [fresh.tokens.interval for fresh in self._fresh]
+        return Snapshot(
+            blocks=self.memory.blocks,
+            next_block_id=self.memory.next_block_id,
+            cursor=self._cursor,
+            policy=self._policy,
+            seen_until=self._seen_until,
+            next_clip_index=self._next_clip_index,
+            unkept=recent[0].until(recent[-1].end) if recent else None,
+            gaps=self._gaps.newest(),
+            counters=replace(self._counted),
+            num_evicted=self.memory.num_evicted,
+        )
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Go on from there; before the first clip. What was in no block is a gap by now."""
+        self.memory.restore(snapshot.blocks, snapshot.next_block_id, snapshot.num_evicted)
+        self._counted = replace(snapshot.counters)
+        self._cursor = snapshot.cursor
+        self._seen_until, self._next_clip_index = snapshot.seen_until, snapshot.next_clip_index
+        for gap in snapshot.gaps:
+            self._gaps.add(gap)
+        if snapshot.unkept:
+            self._gaps.add(Gap(interval=snapshot.unkept, reason=RESTARTED))
+        self._is_after_gap = True
 
     def status(self) -> MemoryStatus:
         """What is remembered now."""
@@ -289,10 +286,10 @@ class StreamPipeline:
             kv_bytes=self.memory.num_bytes,
             budget_bytes=self.memory.budget_bytes,
             evicted_blocks=self.memory.num_evicted,
-            clips_encoded=self._num_encoded,
-            clips_unchanged=self._num_unchanged,
-            tokens_seen=self._tokens_seen,
-            tokens_kept=self._tokens_kept + (waiting.num_tokens if waiting else 0),
+            clips_encoded=self._counted.clips_encoded,
+            clips_unchanged=self._counted.clips_unchanged,
+            tokens_seen=self._counted.tokens_seen,
+            tokens_kept=self._counted.tokens_kept + (waiting.num_tokens if waiting else 0),
             reduction_bytes=self._reduction.num_bytes,
             fresh_clips=len(self._fresh),
             remembered=intervals[0].until(intervals[-1].end) if intervals else None,

@@ -170,7 +170,22 @@ class Gap:
     reason: str
     """A reason of `errors.SourceError`, such as "SOURCE_UNREACHABLE"; or "ENGINE_LATE" and
     "ENGINE_FAILED" where pictures came but were not taken in, "DEGRADED" where what the model made
-    of them is no number."""
+    of them is no number; "RESTARTED" where what was seen, or would have been, was lost with the
+    process, "SNAPSHOT_DAMAGED" where what was kept of it cannot be read any more."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """One reading of a source, with times and counts of its own, and where its stream has it."""
+
+    run_id: str = ""
+    """Of the run that comes now; empty before the first."""
+    is_placed: bool = True
+    """False until its first clip or gap says where it lies."""
+    shift_seconds: float = 0.0
+    """From its presentation times to those of the stream."""
+    shift_clips: int = 0
+    """From its clip indices to those of the stream."""
 
 
 class SourceState(StrEnum):
@@ -367,7 +382,7 @@ class KVBlock:
     """One closed segment in memory: the unit of index, recall and eviction. Immutable."""
 
     block_id: int
-    """Counts the blocks of the stream from 0; never reused."""
+    """Counts the blocks of the stream from 0, with a leap at each restart; never reused."""
     kv: RawKV
     summary: Tensor
     """float32 [R] cpu: mean raw key of the visual tokens in the model's index layer; position-free.
@@ -511,6 +526,8 @@ class FeedStatus:
     last_frame: StreamTime | None = None
     blind: Gap | None = None
     """The outage that goes on now, until now; a gap like others once pictures come back."""
+    run: Run = Run()
+    """Only in a worker, where the runs of ingest become one stream."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,7 +22,7 @@ from streamvlm.errors import (
     StreamExistsError,
     StreamNotFoundError,
 )
-from streamvlm.pipeline import ENGINE_FAILED
+from streamvlm.gaps import ENGINE_FAILED
 from streamvlm.types import (
     AnswerEvent,
     AnswerFailed,

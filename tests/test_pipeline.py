@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from streamvlm.encode import Encoder
-from streamvlm.pipeline import DEGRADED, ENGINE_FAILED, MAX_GAPS
+from streamvlm.gaps import DEGRADED, ENGINE_FAILED, MAX_GAPS
 from streamvlm.reduce import ReductionContext
 from streamvlm.reduce.stream import ClipByClip
 from streamvlm.types import KeptTokens, VisualTokens

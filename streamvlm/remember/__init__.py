@@ -1,7 +1,9 @@
 """Remember: closed segments as immutable KV blocks under a byte budget, found again by what they
-show.
+show; in snapshots they outlive a restart.
 """
 
+from streamvlm.remember.manifest import Counters
 from streamvlm.remember.memory import KVMemory
+from streamvlm.remember.snapshot import Snapshot, SnapshotFolder
 
-__all__ = ["KVMemory"]
+__all__ = ["Counters", "KVMemory", "Snapshot", "SnapshotFolder"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from torch import Tensor
@@ -12,6 +13,9 @@ from streamvlm.types import InputTokens, Interval, KVBlock, RawKV, Recall, Strea
 from streamvlm.vlm import VLM
 from streamvlm.vlm.inputs import bring_together
 from streamvlm.vlm.positions import PositionPolicy
+
+IDS_BETWEEN_SNAPSHOTS = 1_000_000
+"""More blocks than a stream makes between two snapshots: at one a second, those of eleven days."""
 
 
 class KVMemory:
@@ -54,6 +58,25 @@ class KVMemory:
         not counted.
         """
         return self._num_bytes
+
+    @property
+    def next_block_id(self) -> int:
+        """Of the next block; more than that of any block so far."""
+        return self._next_id
+
+    def restore(self, blocks: Sequence[KVBlock], next_block_id: int, num_evicted: int) -> None:
+        """Take over blocks of before, oldest first, which fit into the budget; into a memory that
+        has none yet.
+
+        New blocks get ids that no block can have had, not even one that was made after the snapshot
+        and is lost: answers may have named it.
+        """
+        assert not self._blocks, "only a new memory can be restored"
+        self.num_evicted = num_evicted
+        for block in blocks:
+            self._keep(block)
+        self.check()
+        self._next_id = next_block_id + IDS_BETWEEN_SNAPSHOTS
 
     def can_append(self, num_tokens: int) -> bool:
         """Whether a block of this many tokens fits into the budget once everything else is
@@ -141,7 +164,7 @@ class KVMemory:
         self._blocks[block.block_id] = block
         self._index.add(block.block_id, block.summary)
         self._num_bytes += block.kv.num_bytes
-        self._next_id += 1
+        self._next_id = block.block_id + 1
 
     def _forget(self, block_id: int) -> None:
         assert self._index is not None

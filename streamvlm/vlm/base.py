@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import torch
@@ -57,6 +57,11 @@ class VLM(Protocol):
     @property
     def name(self) -> str:
         """For people: checkpoint and size."""
+        ...
+
+    @property
+    def identity(self) -> Mapping[str, str | int]:
+        """What cached keys and values depend on, by field: equal where they may be read again."""
         ...
 
     @property

@@ -46,6 +46,8 @@ class Family:
     video_suffix: str
     """Text between the last clip and the question."""
     clip_layout: ClipLayout
+    positions_scheme: str
+    """Name of how `clip_layout` places clips; another one when that changes."""
     moving_axes: tuple[bool, bool, bool]
     raw_key_module: str
     """Child of the attention module whose output is the raw key."""
@@ -64,6 +66,11 @@ class QwenLayout:
         """The transformers config of the checkpoint."""
         self._family, self._tokenizer, self._embed_tokens = family, tokenizer, embed_tokens
         self.turn_start, self.turn_end = self._split_chat_template()
+
+    @property
+    def positions_scheme(self) -> str:
+        """How clips are placed, by name."""
+        return self._family.positions_scheme
 
     @cached_property
     def video_start(self) -> int:

@@ -5,7 +5,7 @@ What differs between them is a `Family`, and how a stream is written for them is
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -16,6 +16,7 @@ from transformers import DynamicCache
 
 from streamvlm.types import InputTokens, KeptTokens, RawKV, VisualTokens
 from streamvlm.vlm.base import Context, Prefilled
+from streamvlm.vlm.identity import identity_of
 from streamvlm.vlm.layout import Family, QwenLayout
 from streamvlm.vlm.packed_attention import PACKED_ATTENTION
 from streamvlm.vlm.patch_projection import PatchProjection
@@ -91,6 +92,11 @@ class QwenVL:
     def name(self) -> str:
         """Checkpoint and size."""
         return self._name
+
+    @cached_property
+    def identity(self) -> Mapping[str, str | int]:
+        """See `VLM.identity`."""
+        return identity_of(self._name, self._model, self.layout)
 
     @property
     def patch_spec(self) -> PatchSpec:

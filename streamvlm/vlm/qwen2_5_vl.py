@@ -34,6 +34,7 @@ QWEN2_5_VL = Family(
     video_prefix="<|vision_start|>",
     video_suffix="<|vision_end|>",
     clip_layout=_clip_layout,
+    positions_scheme="by_time",
     moving_axes=(True, False, False),
     raw_key_module="k_proj",
     raw_query_module="q_proj",

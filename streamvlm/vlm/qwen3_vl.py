@@ -30,6 +30,7 @@ QWEN3_VL = Family(
     video_prefix="",
     video_suffix="",
     clip_layout=_clip_layout,
+    positions_scheme="by_order",
     moving_axes=(True, True, True),
     raw_key_module="k_norm",
     raw_query_module="q_norm",

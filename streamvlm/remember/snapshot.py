@@ -1,0 +1,276 @@
+"""One stream's memory in a folder: what outlives a restart.
+
+    block-ID-HASH.safetensors   a block's keys, values, positions and summary; written once
+    manifest-NUMBER.json        one snapshot: names its blocks; the two newest are kept
+
+Blocks are immutable, so a snapshot writes only those that are new. A manifest appears by one step
+of the file system when everything that it names is on the disk: whenever the process ends, the
+newest manifest is a complete snapshot. Its number is free once: of two workers that believe they
+hold the stream, the one that loaded it last goes on and the other one is told.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import logging
+import re
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors import torch as safetensors
+
+from streamvlm.errors import FencedError, SnapshotError, SnapshotMismatchError
+from streamvlm.remember import files, manifest
+from streamvlm.remember.manifest import BlockEntry, Counters, Manifest
+from streamvlm.types import Gap, Interval, KVBlock, RawKV, Run, StreamTime
+from streamvlm.vlm.positions import Cursor
+
+log = logging.getLogger(__name__)
+
+SNAPSHOT_DAMAGED = "SNAPSHOT_DAMAGED"
+"""Reason of a gap where a block was, of which the file cannot be read any more."""
+
+_MANIFEST = re.compile(r"manifest-(\d+)\.json")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Snapshot:
+    """What a stream remembers, between two steps; shares the blocks, which never change."""
+
+    blocks: tuple[KVBlock, ...]
+    """Oldest first."""
+    next_block_id: int
+    cursor: Cursor
+    policy: str
+    seen_until: StreamTime
+    """End of the newest clip or gap."""
+    next_clip_index: int
+    unkept: Interval | None
+    """What was seen and is in no block: the open segment and the fresh window."""
+    gaps: tuple[Gap, ...]
+    counters: Counters
+    num_evicted: int
+    run: Run = field(default_factory=Run)
+
+
+class SnapshotFolder:
+    """The snapshots of one stream on one disk. For one thread at a time."""
+
+    def __init__(self, folder: Path, about: Mapping[str, str | int]) -> None:
+        """`about` says of which stream and which model: only what is all the same is read."""
+        self.folder, self._about = folder, dict(about)
+        self._number = 0
+        """Of the newest manifest that is known."""
+        self._named: dict[int, frozenset[str]] = {}
+        """Files of the manifests that are kept, by number."""
+        self._saved: dict[int, BlockEntry] = {}
+        """Blocks that are on the disk, by id."""
+
+    @property
+    def num_bytes(self) -> int:
+        """Bytes of all files."""
+        return sum(path.stat().st_size for path in self._files())
+
+    def load(self, budget_bytes: int, device: torch.device) -> Snapshot | None:
+        """The newest snapshot that is whole, the newest blocks of it within the budget; None where
+        there is none. From now on this folder's snapshots are those of the caller.
+
+        A block that cannot be read becomes a gap. Raises SnapshotMismatchError, SnapshotError where
+        no manifest can be read, and OSError.
+        """
+        while numbers := self._numbers():
+            self._number = numbers[-1]
+            number, found = self._newest_whole(numbers)
+            manifest.check_same(found, self._about)
+            self._named = {number: frozenset(entry.file for entry in found.blocks)}
+            try:
+                self._publish(found)
+            except (FencedError, FileNotFoundError):
+                continue  # who had it was still writing, and will be told
+            except OSError as error:
+                log.warning("snapshot in %s can be read, not written: %s", self.folder, error)
+            return self._snapshot(found, budget_bytes, device)
+        return None
+
+    def save(self, snapshot: Snapshot) -> None:
+        """Write what is new, then a manifest. Where it fails, the snapshots before are as they
+        were, but for the older one if there is no room.
+
+        Raises OSError, and FencedError where another worker writes here by now.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        # Only what was there before: whoever takes the folder over meanwhile writes other files.
+        before = list(self._files())
+        if (newest := max(self._numbers(), default=0)) > self._number:
+            raise self._fenced(newest)
+        wanted = {block.block_id for block in snapshot.blocks}
+        self._saved = {key: entry for key, entry in self._saved.items() if key in wanted}
+        try:
+            for block in snapshot.blocks:
+                self._saved[block.block_id] = self._entry(block)
+            files.sync(self.folder)
+            self._publish(self._manifest(snapshot))
+        except OSError:
+            # On a full disk the older snapshot may be the room that the next one needs.
+            self._sweep(before, num_kept=1)
+            raise
+        self._sweep(before, num_kept=2)
+
+    def erase(self) -> None:
+        """Everything goes. OSError."""
+        if self.folder.exists():
+            shutil.rmtree(self.folder)
+
+    def _entry(self, block: KVBlock) -> BlockEntry:
+        """The block on the disk; written where it is not there yet."""
+        if (known := self._saved.get(block.block_id)) is not None:
+            return replace(known, interval=block.interval)
+        data = _block_to_bytes(block)
+        sha256 = hashlib.sha256(data).hexdigest()
+        name = f"block-{block.block_id:08d}-{sha256[:16]}.safetensors"
+        files.put(self.folder / name, data)
+        return BlockEntry(
+            block_id=block.block_id,
+            file=name,
+            num_bytes=len(data),
+            sha256=sha256,
+            interval=block.interval,
+            num_visual=block.num_visual,
+        )
+
+    def _manifest(self, snapshot: Snapshot) -> Manifest:
+        return Manifest(
+            about=self._about,
+            policy=snapshot.policy,
+            cursor=snapshot.cursor,
+            next_block_id=snapshot.next_block_id,
+            next_clip_index=snapshot.next_clip_index,
+            seen_until=snapshot.seen_until,
+            unkept=snapshot.unkept,
+            gaps=snapshot.gaps,
+            counters=snapshot.counters,
+            num_evicted=snapshot.num_evicted,
+            run=snapshot.run,
+            blocks=tuple(self._saved[block.block_id] for block in snapshot.blocks),
+        )
+
+    def _publish(self, published: Manifest) -> None:
+        """The moment in which a snapshot is there. Raises OSError, FencedError."""
+        number = self._number + 1
+        try:
+            files.put_new(self._path(number), manifest.to_bytes(published))
+        except FileExistsError:
+            raise self._fenced(number) from None
+        self._number = number
+        self._named[number] = frozenset(entry.file for entry in published.blocks)
+        files.sync(self.folder)
+
+    def _sweep(self, before: Iterable[Path], num_kept: int) -> None:
+        """Delete what neither the newest manifests nor the blocks of the next one name."""
+        self._named = {number: self._named[number] for number in sorted(self._named)[-num_kept:]}
+        wanted = {self._path(number).name for number in self._named}
+        wanted.update(entry.file for entry in self._saved.values())
+        wanted.update(*self._named.values())
+        for path in before:
+            if path.name not in wanted:
+                with contextlib.suppress(OSError):
+                    path.unlink()
+
+    def _newest_whole(self, numbers: list[int]) -> tuple[int, Manifest]:
+        failures = []
+        for number in reversed(numbers):
+            path = self._path(number)
+            try:
+                return number, manifest.from_bytes(path.read_bytes())
+            except SnapshotMismatchError:
+                raise
+            except (OSError, SnapshotError) as error:
+                failures.append(f"{path.name}: {error}")
+        raise SnapshotError(f"no snapshot in {self.folder} is whole: {'; '.join(failures)}")
+
+    def _snapshot(self, found: Manifest, budget_bytes: int, device: torch.device) -> Snapshot:
+        blocks, gaps, num_bytes, num_left_out = [], list(found.gaps), 0, 0
+        for entry in reversed(found.blocks):
+            try:
+                block = _read_block(self.folder, entry, device)
+            except (OSError, SnapshotError) as error:
+                log.error("a block is left out: %s", error)
+                gaps.append(Gap(interval=entry.interval, reason=SNAPSHOT_DAMAGED))
+                continue
+            num_bytes += block.kv.num_bytes
+            if num_bytes > budget_bytes:
+                num_left_out = found.blocks.index(entry) + 1
+                break
+            blocks.append(block)
+            self._saved[entry.block_id] = entry
+        return Snapshot(
+            blocks=tuple(reversed(blocks)),
+            next_block_id=found.next_block_id,
+            cursor=found.cursor,
+            policy=found.policy,
+            seen_until=found.seen_until,
+            next_clip_index=found.next_clip_index,
+            unkept=found.unkept,
+            gaps=tuple(gaps),
+            counters=found.counters,
+            num_evicted=found.num_evicted + num_left_out,
+            run=found.run,
+        )
+
+    def _files(self) -> Iterator[Path]:
+        with contextlib.suppress(FileNotFoundError):
+            yield from (path for path in self.folder.iterdir() if path.is_file())
+
+    def _numbers(self) -> list[int]:
+        """Of the manifests that are there, ascending."""
+        matches = (_MANIFEST.fullmatch(path.name) for path in self._files())
+        return sorted(int(match[1]) for match in matches if match)
+
+    def _path(self, number: int) -> Path:
+        return self.folder / f"manifest-{number:08d}.json"
+
+    def _fenced(self, number: int) -> FencedError:
+        return FencedError(
+            f"another worker writes the snapshots in {self.folder}: manifest {number} is not ours"
+        )
+
+
+def _block_to_bytes(block: KVBlock) -> bytes:
+    tensors = {
+        "keys": block.kv.keys,
+        "values": block.kv.values,
+        "positions": block.kv.positions,
+        "summary": block.summary,
+    }
+    data: bytes = safetensors.save({key: each.cpu().contiguous() for key, each in tensors.items()})
+    return data
+
+
+def _read_block(folder: Path, entry: BlockEntry, device: torch.device) -> KVBlock:
+    """Raises OSError, and SnapshotError where the file is not what was written."""
+    path = folder / entry.file
+    if (size := path.stat().st_size) != entry.num_bytes:
+        raise SnapshotError(f"{path} has {size} bytes, {entry.num_bytes} were written")
+    data = path.read_bytes()
+    if hashlib.sha256(data).hexdigest() != entry.sha256:
+        raise SnapshotError(f"{path} is not what was written: its hash is another one")
+    try:
+        tensors = safetensors.load(data)
+        return KVBlock(
+            block_id=entry.block_id,
+            kv=RawKV(
+                keys=tensors["keys"].to(device),
+                values=tensors["values"].to(device),
+                positions=tensors["positions"],
+            ),
+            summary=tensors["summary"],
+            interval=entry.interval,
+            num_visual=entry.num_visual,
+        )
+    except (SafetensorError, KeyError, ValueError) as error:
+        raise SnapshotError(f"{path} holds no block: {error}") from error

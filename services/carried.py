@@ -13,7 +13,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from streamvlm.errors import SourceLostError
-from streamvlm.types import Clip, FeedStatus, Gap, Interval, SourceState, StreamTime
+from streamvlm.gaps import RESTARTED
+from streamvlm.remember import Snapshot
+from streamvlm.types import Clip, FeedStatus, Gap, Interval, Run, SourceState, StreamTime
 
 INGEST_LOST = "INGEST_LOST"
 """`FeedStatus.reason` while no ingest brings the stream's clips."""
@@ -54,7 +56,8 @@ class _Shift:
 class CarriedFeed:
     """About `window` items of ingest wait in it: more come only when some were taken."""
 
-    def __init__(self, window: int) -> None:
+    def __init__(self, window: int, resumed: Snapshot | None = None) -> None:
+        """Of a stream that begins, or goes on where its snapshot was taken."""
         self.window = window
         self._lock = threading.Lock()
         self._items: deque[tuple[Clip | Gap, int]] = deque()
@@ -66,6 +69,10 @@ class CarriedFeed:
         self._newest: StreamTime | None = None
         """End of the newest item."""
         self._next_clip_index = 0
+        self._lost_reason: str | None = None
+        """Why nobody saw what lies before the next item; None where it follows the newest one."""
+        if resumed:
+            self._resume(resumed)
         self._num_taken = 0
         self._on_taken: Callable[[], None] = lambda: None
         self._unlinked_monotonic_seconds: float | None = None
@@ -75,6 +82,7 @@ class CarriedFeed:
         with self._lock:
             if self._run_id not in ("", run_id) and self._newest:
                 self._shift = None
+                self._lost_reason = self._lost_reason or SourceLostError.reason
             self._run_id, self._on_taken = run_id, on_taken
             self._unlinked_monotonic_seconds = None
             # What still waits comes again, and counts when it does.
@@ -99,6 +107,7 @@ class CarriedFeed:
                 self._shift = self._begin_run(item)
             item = self._shift.item(item)
             if not self._is_known(item):
+                self._note_lost(item.interval.start)
                 self._append(item, 1)
                 return
             self._num_taken += 1
@@ -129,7 +138,7 @@ class CarriedFeed:
             if self._shift is not None:
                 status = self._shift.status(status)
             waiting = sum(isinstance(item, Clip) for item, _ in self._items)
-            status = replace(status, clips_waiting=status.clips_waiting + waiting)
+            status = replace(status, clips_waiting=status.clips_waiting + waiting, run=self._run())
             if self._unlinked_monotonic_seconds is None or status.state in _OVER:
                 return status
             silent_seconds = time.monotonic() - self._unlinked_monotonic_seconds
@@ -149,17 +158,38 @@ class CarriedFeed:
         """Nothing is held that would have to be freed."""
 
     def _begin_run(self, first: Clip | Gap) -> _Shift:
-        """Where the run begins in the stream, with what nobody saw before it as a gap."""
+        """Where the run begins in the stream."""
         assert self._newest is not None
         start = first.interval.start
         seconds = max(0.0, start.utc_seconds - self._newest.utc_seconds)
         shift = _Shift(seconds=self._newest.pts_seconds + seconds - start.pts_seconds)
         if isinstance(first, Clip):
             shift = replace(shift, clips=self._next_clip_index - first.clip_index)
-        if seconds > _PATIENCE_SECONDS:
-            between = Interval(start=self._newest, end=shift.time(start))
-            self._append(Gap(interval=between, reason=SourceLostError.reason), 0)
         return shift
+
+    def _note_lost(self, start: StreamTime) -> None:
+        """What nobody saw before an item that begins then is a gap."""
+        reason, self._lost_reason = self._lost_reason, None
+        if reason is None or self._newest is None:
+            return
+        if start.pts_seconds - self._newest.pts_seconds > _PATIENCE_SECONDS:
+            self._append(Gap(interval=Interval(start=self._newest, end=start), reason=reason), 0)
+
+    def _resume(self, snapshot: Snapshot) -> None:
+        self._newest, self._next_clip_index = snapshot.seen_until, snapshot.next_clip_index
+        self._run_id, self._lost_reason = snapshot.run.run_id, RESTARTED
+        self._shift = None
+        if snapshot.run.is_placed:
+            self._shift = _Shift(snapshot.run.shift_seconds, snapshot.run.shift_clips)
+
+    def _run(self) -> Run:
+        shift = self._shift or _Shift()
+        return Run(
+            run_id=self._run_id,
+            is_placed=self._shift is not None,
+            shift_seconds=shift.seconds,
+            shift_clips=shift.clips,
+        )
 
     def _is_known(self, item: Clip | Gap) -> bool:
         if isinstance(item, Clip):

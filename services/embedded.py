@@ -49,7 +49,7 @@ async def embedded(
             routing(config, store, address, grace_seconds=grace_seconds)
         )
         _, host = await others.enter_async_context(
-            working(config, store, NAME, grace_seconds=grace_seconds)
+            working(config, store, NAME, folder, grace_seconds=grace_seconds)
         )
         await others.enter_async_context(
             ingesting(config, store, NAME, grace_seconds=grace_seconds)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 from streamvlm.alerts import Alert
 from streamvlm.config import Config
@@ -15,9 +16,12 @@ from streamvlm.errors import EngineStoppedError
 class EngineHost:
     """Gives handlers the engine while there is one. `start` and `stop` once each."""
 
-    def __init__(self, config: Config, on_alert: Callable[[Alert], None]) -> None:
+    def __init__(
+        self, config: Config, on_alert: Callable[[Alert], None], snapshot_folder: Path | None
+    ) -> None:
         """`on_alert` hears each revision of an alert, in the event loop."""
         self.config, self._on_alert = config, on_alert
+        self._snapshot_folder = snapshot_folder
         self._engine: StreamEngine | None = None
         self._running: asyncio.Future[None] | None = None
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="engine")
@@ -43,13 +47,13 @@ class EngineHost:
             loop.call_soon_threadsafe(self._on_alert, alert)
 
         engine = await loop.run_in_executor(
-            self._thread, StreamEngine.from_config, self.config, tell
+            self._thread, StreamEngine.from_config, self.config, tell, self._snapshot_folder
         )
         self._running = loop.run_in_executor(self._thread, engine.run)
         self._engine = engine
 
     async def stop(self) -> None:
-        """Fail the questions that wait, stop all streams, end the thread."""
+        """Fail the questions that wait, stop all streams, write their snapshots, end the thread."""
         if self._engine is not None:
             await asyncio.to_thread(self._engine.stop)
             await asyncio.wait({self.running})

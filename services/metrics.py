@@ -17,6 +17,7 @@ from prometheus_client.registry import Collector
 
 from services.calls import Behavior, Context, Handler, wrapped
 from streamvlm.errors import AddressInUseError, ConfigError
+from streamvlm.snapshots import SnapshotStatus
 from streamvlm.types import SourceState, StreamStatus
 
 CALLS = Counter("streamvlm_calls", "Calls that have ended.", ["method", "code"])
@@ -120,6 +121,20 @@ def stream_metrics(streams: Sequence[StreamStatus]) -> Iterator[Metric]:
         for status in streams:
             counter.add_metric([status.stream_id], count(status))
         yield counter
+
+
+def snapshot_metrics(snapshots: Sequence[SnapshotStatus]) -> Iterator[Metric]:
+    """What a worker keeps on the disk."""
+    size = GaugeMetricFamily("streamvlm_snapshot_bytes", "Files of a stream.", labels=["stream"])
+    age = GaugeMetricFamily(
+        "streamvlm_snapshot_age_seconds", "Since the last complete snapshot.", labels=["stream"]
+    )
+    for status in snapshots:
+        size.add_metric([status.stream_id], status.num_bytes)
+        if status.age_seconds is not None:
+            age.add_metric([status.stream_id], status.age_seconds)
+    yield size
+    yield age
 
 
 def gauge(name: str, text: str, value: float) -> Metric:

@@ -44,9 +44,9 @@ def run(
 ) -> None:
     """Run it until SIGTERM or SIGINT; `on_ready` hears the address that it listens on.
 
-    `address` is the gateway's, `folder` is for what all in one process keep, `redis_url` for a
-    service that is a process of its own, `name` tells it from others of its kind, and `metrics` is
-    where Prometheus finds it, HOST:PORT, or empty.
+    `address` is the gateway's, `folder` is for what all in one process keep, or a worker of its
+    streams, `redis_url` for a service that is a process of its own, `name` tells it from others of
+    its kind, and `metrics` is where Prometheus finds it, HOST:PORT, or empty.
 
     Raises ConfigError, CheckpointError, AddressInUseError, MetadataError where it cannot start, and
     StreamVLMError where the engine failed.
@@ -58,7 +58,7 @@ def run(
     elif not redis_url:
         raise ConfigError(f"the {service} needs a Redis: set STREAMVLM_REDIS_URL")
     else:
-        starting = _alone(service, config, address, redis_url, name)
+        starting = _alone(service, config, address, folder.expanduser(), redis_url, name)
     with exporting(metrics):
         uvloop.run(_run(starting, on_ready))
 
@@ -97,7 +97,7 @@ async def _all(config: Config, address: str, folder: Path) -> AsyncIterator[Runn
 
 @asynccontextmanager
 async def _alone(
-    service: Service, config: Config, address: str, redis_url: str, name: str
+    service: Service, config: Config, address: str, folder: Path, redis_url: str, name: str
 ) -> AsyncIterator[Running]:
     """Late imports: a gateway does without torch, a notifier without almost everything."""
     never: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -116,7 +116,7 @@ async def _alone(
             case Service.WORKER:
                 from services.worker import working
 
-                async with working(config, store, name) as (listens, host):
+                async with working(config, store, name, folder) as (listens, host):
                     yield listens.address, host.running
             case _:
                 from services.notifier import notifying

@@ -153,11 +153,14 @@ class WatchingServicer(WorkerServiceServicer):
         return pb.LearnRulesResponse()
 
     async def drop(self, stream_id: str, *, is_removed: bool) -> None:
-        """Forget a stream, and let go of it where it was held."""
+        """Forget a stream, and let go of it where it was held; one that is removed for ever."""
         async with self._holding:
             if (carried := self._carried.pop(stream_id, None)) is not None:
                 self._note_epoch(stream_id, carried.epoch)
                 await self._let_go(stream_id, carried, is_removed)
+            if is_removed:
+                erase = partial(self._host.engine.snapshots.erase, stream_id)
+                await self._threads.run("closing", erase)
 
     async def _let_go(self, stream_id: str, carried: _Carried, is_removed: bool) -> None:
         if carried.call is not None:
@@ -203,14 +206,18 @@ class WatchingServicer(WorkerServiceServicer):
             return carried
 
     async def _begun(self, stream_id: str, wanted: pb.WatchStreamOpen, epoch: int) -> _Carried:
-        feed = CarriedFeed(self._host.config.capture.queue_clips)
+        engine = self._host.engine
+        reading = partial(engine.snapshots.open, stream_id, wanted.source)
+        kept = await self._threads.run("opening", reading)
+        feed = CarriedFeed(self._host.config.capture.queue_clips, kept.snapshot)
         try:
             await self._watcher.take_over(stream_id)
-            self._host.engine.add_stream(
+            engine.add_stream(
                 stream_id,
                 wanted.source,
                 feed,
                 created_utc_seconds=timestamp_from_proto(wanted.create_time),
+                kept=kept,
             )
         except BaseException:
             await asyncio.shield(self._watcher.let_go(stream_id, is_removed=False))

@@ -7,6 +7,7 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 from prometheus_client.core import Metric
 
@@ -15,7 +16,7 @@ from services.cameras import CameraWatch
 from services.event_log import EventLog
 from services.host import EngineHost
 from services.memory import MemoryServicer
-from services.metrics import collecting, counter, gauge, stream_metrics
+from services.metrics import collecting, counter, gauge, snapshot_metrics, stream_metrics
 from services.outbox import Outbox
 from services.query import QueryServicer
 from services.registry import Registry, Worker
@@ -50,13 +51,19 @@ DRAIN_SECONDS = 3.0
 
 @asynccontextmanager
 async def working(
-    config: Config, store: Store, name: str, *, grace_seconds: float = GRACE_SECONDS
+    config: Config,
+    store: Store,
+    name: str,
+    folder: Path | None = None,
+    *,
+    grace_seconds: float = GRACE_SECONDS,
 ) -> AsyncIterator[tuple[Listening, EngineHost]]:
-    """A worker while it runs; there as soon as its model is loaded.
+    """A worker while it runs; there as soon as its model is loaded. What its streams remember is
+    kept in `folder`, which workers of one machine may share.
 
     Raises ConfigError, CheckpointError, AddressInUseError.
     """
-    worker = _Working(config, store, name)
+    worker = _Working(config, store, name, folder)
     parts = [
         Part.of(
             worker_service_pb2,
@@ -103,13 +110,13 @@ async def working(
 class _Working:
     """What a worker does besides its calls."""
 
-    def __init__(self, config: Config, store: Store, name: str) -> None:
+    def __init__(self, config: Config, store: Store, name: str, folder: Path | None) -> None:
         self._config, self._name = config, name
         self._registry, self._log = Registry(store), EventLog(store)
         self._rules = RuleTable(store, config.watch.max_rules)
         self.threads = Threads()
         self._outbox = Outbox(self._log, lambda stream_id: self.watching.epoch(stream_id))
-        self.host = EngineHost(config, self._outbox.put)
+        self.host = EngineHost(config, self._outbox.put, folder and folder / "snapshots")
         self.watching = WatchingServicer(self.host, self._registry, self.threads, name, self)
         self._learning = asyncio.Lock()
         self.announced = asyncio.Event()
@@ -136,6 +143,8 @@ class _Working:
         """What Prometheus reads; on a thread of its own."""
         engine = self.host.engine
         yield from stream_metrics(engine.list_streams())
+        yield from snapshot_metrics(engine.snapshots.status())
+        yield counter("snapshot_failures", "Snapshots not written.", engine.snapshots.num_failures)
         yield counter("looks", "Looks of rules at streams.", engine.rules.num_looks)
         yield gauge("outbox_events", "Events that wait for Redis.", len(self._outbox))
         yield counter("events_lost", "Events that Redis was away for.", self._outbox.num_lost)

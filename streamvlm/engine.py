@@ -10,6 +10,7 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Sequence
+from pathlib import Path
 
 from streamvlm.beginning import Beginning
 from streamvlm.config import Config
@@ -20,6 +21,7 @@ from streamvlm.looks import AlertListener, LookTable
 from streamvlm.questions import Listener, QuestionQueue
 from streamvlm.reduce import build_reducer
 from streamvlm.respond import Answering
+from streamvlm.snapshots import KeptStream, SnapshotKeeper
 from streamvlm.streams import ClipFeed, StreamTable, WatchedStream
 from streamvlm.types import Clip, Gap, Question, StreamStatus, VisualTokens
 from streamvlm.vlm import VLM, load
@@ -37,7 +39,13 @@ MAX_TEXT_TOKENS_PER_CLIP = 32
 class StreamEngine:
     """Watches streams and answers questions about them on one device."""
 
-    def __init__(self, vlm: VLM, config: Config, on_alert: AlertListener = lambda _: None) -> None:
+    def __init__(
+        self,
+        vlm: VLM,
+        config: Config,
+        on_alert: AlertListener = lambda _: None,
+        snapshot_folder: Path | None = None,
+    ) -> None:
         """Raises ConfigError where a segment cannot fit into a stream's memory."""
         self.vlm, self._config = vlm, config
         self._beginning = Beginning(vlm, config)
@@ -54,6 +62,8 @@ class StreamEngine:
             self._begin_answer,
         )
         self._streams = StreamTable(config.engine.max_streams)
+        self.snapshots = SnapshotKeeper(vlm, config.remember, snapshot_folder)
+        """What outlives this engine; any thread may open and erase."""
         self.rules = LookTable(config.watch, on_alert)
         """Standing questions; any thread may add and remove them."""
         self._answer_steps = self._turn = 0
@@ -62,7 +72,12 @@ class StreamEngine:
         self._is_stopping = False
 
     @classmethod
-    def from_config(cls, config: Config, on_alert: AlertListener = lambda _: None) -> StreamEngine:
+    def from_config(
+        cls,
+        config: Config,
+        on_alert: AlertListener = lambda _: None,
+        snapshot_folder: Path | None = None,
+    ) -> StreamEngine:
         """Load the model and build everything that the config names.
 
         Raises ConfigError, CheckpointError.
@@ -74,7 +89,7 @@ class StreamEngine:
             device=config.vlm.device,
             max_pixels=config.encode.max_pixels,
         )
-        return cls(vlm, config, on_alert)
+        return cls(vlm, config, on_alert, snapshot_folder)
 
     def _check_budget(self) -> None:
         rule, remember = self.vlm.patch_spec.rule, self._config.remember
@@ -101,15 +116,19 @@ class StreamEngine:
         feed: ClipFeed,
         *,
         created_utc_seconds: float | None = None,
+        kept: KeptStream | None = None,
     ) -> StreamStatus:
         """Watch a feed from now on; `source` is its address without credentials. It was created
-        now, unless it is known to be older.
+        now, unless it is known to be older, and goes on from `snapshots.open` where that is given.
 
         Raises StreamExistsError, CapacityError, EngineStoppedError; the caller keeps the feed then.
         """
-        stream = self._streams.add(
-            stream_id, source, feed, self._beginning.pipeline(), created_utc_seconds
-        )
+        pipeline = self._beginning.pipeline()
+        if kept and kept.snapshot:
+            pipeline.restore(kept.snapshot)
+        stream = self._streams.add(stream_id, source, feed, pipeline, created_utc_seconds)
+        if kept:
+            self.snapshots.begin(stream, kept)
         log.info("stream %s: added, source %s", stream_id, source)
         self.wake()
         return stream.status()
@@ -123,10 +142,11 @@ class StreamEngine:
         return [stream.status() for stream in self._streams.all()]
 
     def remove_stream(self, stream_id: str) -> None:
-        """Stop watching and forget everything; answers that have begun go on.
+        """Stop watching and forget everything but snapshots; answers that have begun go on.
 
         Raises StreamNotFoundError.
         """
+        self.snapshots.forget(stream_id)
         self._streams.remove(stream_id)
         log.info("stream %s: removed", stream_id)
 
@@ -180,14 +200,16 @@ class StreamEngine:
         try:
             while not self._is_stopping:
                 self._has_work.clear()
+                self.snapshots.take_due()
                 if self.step():
                     continue
                 for stream in self._streams.all():
-                    _check_books(stream)
+                    stream.check_books()
                 # The timeout only bounds how long a missed wake-up could go unnoticed.
                 self._has_work.wait(timeout=1.0)
         finally:
             self.stop()
+            self.snapshots.finish()
 
     def wake(self) -> None:
         """There is something to do; any thread."""
@@ -209,7 +231,7 @@ class StreamEngine:
     def _watch(self, streams: Sequence[WatchedStream]) -> int:
         """Bring what waits in the feeds into memory, as one batch. Gives how much it was."""
         batch = self._take_batch(streams)
-        new = [item for stream, item in batch if isinstance(item, Clip) and _admit(stream, item)]
+        new = [item for stream, item in batch if isinstance(item, Clip) and stream.admit(item)]
         encoded = dict(zip(map(id, new), self._encode(new), strict=True))
         lost: set[str] = set()
         for stream, item in batch:
@@ -220,7 +242,7 @@ class StreamEngine:
             is_lost = isinstance(item, Clip) and stream.stream_id in lost
             if is_lost:
                 item = Gap(interval=item.interval, reason=ENGINE_FAILED)
-            _remember(stream, item, tokens)
+            stream.remember(item, tokens)
         return len(batch)
 
     def _encode(self, clips: list[Clip]) -> list[VisualTokens | None]:
@@ -257,38 +279,3 @@ class StreamEngine:
             if isinstance(item, Clip) and not self.rules.watches(stream.stream_id):
                 waiting.append(stream)
         return batch
-
-
-def _admit(stream: WatchedStream, clip: Clip) -> bool:
-    """Whether a clip is new; one that cannot even be compared is, and the encoder will tell."""
-    try:
-        return stream.pipeline.admit(clip)
-    except ValueError:
-        log.exception("stream %s: a clip of size %s", stream.stream_id, clip.pixels.shape)
-        return True
-
-
-def _remember(stream: WatchedStream, item: Clip | Gap, tokens: VisualTokens | None) -> None:
-    """Apply one piece to its stream. The pipeline notes as a gap what it loses."""
-    if isinstance(item, Clip):
-        stream.picture = item.pixels[-1]
-    try:
-        if isinstance(item, Gap):
-            stream.pipeline.interrupt(item)
-        elif tokens is None:
-            stream.pipeline.extend(item)
-        else:
-            stream.pipeline.feed(tokens)
-    except DEVICE_LOST:
-        raise
-    except Exception:
-        log.exception("stream %s: a clip could not be remembered", stream.stream_id)
-    stream.memory = stream.pipeline.status()
-
-
-def _check_books(stream: WatchedStream) -> None:
-    """An idle moment is the time to find our own mistakes; the stream goes on all the same."""
-    try:
-        stream.pipeline.memory.check()
-    except AssertionError:
-        log.exception("stream %s: the books of its memory do not balance", stream.stream_id)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -15,11 +16,22 @@ from streamvlm.errors import (
     StreamNotFoundError,
 )
 from streamvlm.pipeline import StreamPipeline
-from streamvlm.types import Clip, ClockSource, FeedStatus, Gap, MemoryStatus, StreamStatus
+from streamvlm.types import (
+    Clip,
+    ClockSource,
+    FeedStatus,
+    Gap,
+    MemoryStatus,
+    StreamStatus,
+    VisualTokens,
+)
+from streamvlm.vlm.base import DEVICE_LOST
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+log = logging.getLogger(__name__)
 
 
 class ClipFeed(Protocol):
@@ -51,6 +63,40 @@ class WatchedStream:
     created_utc_seconds: float
     picture: NDArray[np.uint8] | None = None
     """The newest frame, uint8 [H,W,3]."""
+
+    def admit(self, clip: Clip) -> bool:
+        """Whether a clip is new; one that cannot even be compared is, and the encoder will tell."""
+        try:
+            return self.pipeline.admit(clip)
+        except ValueError:
+            log.exception("stream %s: a clip of size %s", self.stream_id, clip.pixels.shape)
+            return True
+
+    def remember(self, item: Clip | Gap, tokens: VisualTokens | None) -> None:
+        """Take in one piece; a clip without tokens showed nothing new. The pipeline notes as a gap
+        what it loses.
+        """
+        if isinstance(item, Clip):
+            self.picture = item.pixels[-1]
+        try:
+            if isinstance(item, Gap):
+                self.pipeline.interrupt(item)
+            elif tokens is None:
+                self.pipeline.extend(item)
+            else:
+                self.pipeline.feed(tokens)
+        except DEVICE_LOST:
+            raise
+        except Exception:
+            log.exception("stream %s: a clip could not be remembered", self.stream_id)
+        self.memory = self.pipeline.status()
+
+    def check_books(self) -> None:
+        """An idle moment is the time to find our own mistakes; the stream goes on all the same."""
+        try:
+            self.pipeline.memory.check()
+        except AssertionError:
+            log.exception("stream %s: the books of its memory do not balance", self.stream_id)
 
     @property
     def can_wait(self) -> bool:

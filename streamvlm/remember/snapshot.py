@@ -103,11 +103,13 @@ class SnapshotFolder:
 
         Raises OSError, and FencedError where another worker writes here by now.
         """
-        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if (newest := max(self._numbers(), default=0)) != self._number:
+            raise self._fenced(newest)
+        if not self._number:
+            self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            files.sync(self.folder.parent)
         # Only what was there before: whoever takes the folder over meanwhile writes other files.
         before = list(self._files())
-        if (newest := max(self._numbers(), default=0)) > self._number:
-            raise self._fenced(newest)
         wanted = {block.block_id for block in snapshot.blocks}
         self._saved = {key: entry for key, entry in self._saved.items() if key in wanted}
         try:
@@ -236,7 +238,8 @@ class SnapshotFolder:
 
     def _fenced(self, number: int) -> FencedError:
         return FencedError(
-            f"another worker writes the snapshots in {self.folder}: manifest {number} is not ours"
+            f"another worker writes or erased the snapshots in {self.folder}: the newest is "
+            f"{number or 'none'}, not {self._number}"
         )
 
 

@@ -286,6 +286,11 @@ def test_who_loaded_last_goes_on_and_the_other_one_is_told(tmp_path: Path) -> No
     assert {path.name for path in tmp_path.iterdir()} == names
     second.save(found)
     assert len(read(tmp_path, vlm).blocks) == 4
+    second.load(PLENTY, CPU)
+    second.erase()
+    with pytest.raises(FencedError, match="erased"):
+        second.save(found)
+    assert not tmp_path.exists(), "what was erased does not come back"
 
 
 def test_a_full_disk_costs_no_snapshot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,10 @@ import pytest
 
 from services import carried
 from services.carried import INGEST_LOST, CarriedFeed
-from streamvlm.types import Clip, FeedStatus, Gap, Interval, SourceState
+from streamvlm.gaps import RESTARTED
+from streamvlm.remember import Counters, Snapshot
+from streamvlm.types import Clip, FeedStatus, Gap, Interval, Run, SourceState
+from streamvlm.vlm.positions import Cursor
 from tests.conftest import at, make_clip
 
 LIVE = FeedStatus(state=SourceState.LIVE)
@@ -101,3 +104,52 @@ def test_a_source_that_is_over_needs_nobody() -> None:
     feed.note(FeedStatus(state=SourceState.ENDED))
     feed.unlink()
     assert feed.status().state is SourceState.ENDED
+
+
+def snapshot(run: Run, seen_until_seconds: float = 5.0, next_clip_index: int = 5) -> Snapshot:
+    return Snapshot(
+        blocks=(),
+        next_block_id=0,
+        cursor=Cursor(),
+        policy="keep",
+        seen_until=at(seen_until_seconds),
+        next_clip_index=next_clip_index,
+        unkept=None,
+        gaps=(),
+        counters=Counters(),
+        num_evicted=0,
+        run=run,
+    )
+
+
+def test_behind_a_restart_another_run_goes_on_in_the_streams_own_time() -> None:
+    feed = linked(CarriedFeed(8, snapshot(Run(run_id="one"))), "two")
+    assert not feed.status().run.is_placed
+    later = tuple(replace(at(s), utc_seconds=at(s).utc_seconds + 60) for s in (0.0, 0.5))
+    feed.put(replace(numbered(0), times=later))
+    gap, clip = taken(feed)
+    assert isinstance(gap, Gap) and isinstance(clip, Clip)
+    assert (gap.reason, gap.interval.start.pts_seconds) == (RESTARTED, 5.0)
+    assert gap.interval.end.pts_seconds == clip.times[0].pts_seconds == 60.0
+    assert clip.clip_index == 5
+    run = feed.status().run
+    assert (run.run_id, run.shift_seconds, run.shift_clips) == ("two", 60.0, 5)
+
+
+def test_behind_a_restart_the_same_run_is_taken_up_where_it_was_seen() -> None:
+    """Ingest outlived the worker: it sends again what it does not know to have arrived."""
+    before = CarriedFeed(
+        8, snapshot(Run(run_id="one", shift_seconds=100.0, shift_clips=50), 105.0, 55)
+    )
+    feed = linked(before)
+    for index in (3, 4, 9):
+        feed.put(numbered(index))
+    gap, clip = taken(feed)
+    assert isinstance(gap, Gap) and isinstance(clip, Clip)
+    assert (gap.reason, gap.interval.start.pts_seconds, gap.interval.end.pts_seconds) == (
+        RESTARTED, 105.0, 109.0,
+    )  # fmt: skip
+    assert (clip.clip_index, clip.times[0].pts_seconds) == (59, 109.0)
+    assert feed.taken() == 3, "what was seen before counts as taken"
+    feed.put(numbered(20))
+    assert len(taken(feed)) == 1, "only the first clip follows a restart"

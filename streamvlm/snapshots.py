@@ -1,0 +1,173 @@
+"""When snapshots are taken and by whom: the engine's thread takes them, which copies nothing; a
+thread of their own writes them.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from urllib.parse import quote
+
+from streamvlm.config import RememberConfig
+from streamvlm.errors import FencedError, SnapshotError
+from streamvlm.remember import Snapshot, SnapshotFolder
+from streamvlm.streams import WatchedStream
+from streamvlm.vlm import VLM
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class KeptStream:
+    """A stream that is about to begin: where it is kept, and what was."""
+
+    folder: SnapshotFolder | None
+    """None where nothing is kept."""
+    snapshot: Snapshot | None = None
+    """None where there is none to go on from."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SnapshotStatus:
+    """What is on the disk of one stream."""
+
+    stream_id: str
+    num_bytes: int
+    age_seconds: float | None
+    """Since the last complete snapshot of this process; None before."""
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class _Kept:
+    stream: WatchedStream
+    folder: SnapshotFolder
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    """Held while the folder is written to."""
+    is_waiting: bool = False
+    """A snapshot is on its way to the disk."""
+    is_over: bool = False
+    is_failing: bool = False
+    num_bytes: int = 0
+    saved_monotonic_seconds: float | None = None
+
+
+class SnapshotKeeper:
+    """Snapshots of all streams of an engine, a folder each, below one folder."""
+
+    def __init__(self, vlm: VLM, config: RememberConfig, folder: Path | None) -> None:
+        """Keeps nothing where there is no folder, or the config says so."""
+        self._vlm, self._config, self._folder = vlm, config, folder
+        self._is_on = folder is not None and config.snapshot_seconds > 0
+        self._kept: dict[str, _Kept] = {}
+        self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="snapshots")
+        self._due_monotonic_seconds = time.monotonic() + config.snapshot_seconds
+        self.num_failures = 0
+        """Snapshots that could not be written."""
+
+    def open(self, stream_id: str, source: str) -> KeptStream:
+        """What was kept of a stream with this source. Reads all of it; for any thread but the
+        engine's. What cannot be read is told in the log, and the stream begins anew.
+        """
+        if self._folder is None or not self._is_on:
+            return KeptStream(folder=None)
+        about = {"stream": stream_id, "source": source, **self._vlm.identity}
+        folder = SnapshotFolder(self._folder_of(stream_id), about)
+        snapshot = None
+        try:
+            snapshot = folder.load(self._config.budget_bytes, self._vlm.device)
+        except (SnapshotError, OSError, RuntimeError) as error:  # the device may have no room
+            log.warning(
+                "stream %s begins anew, its next snapshot replaces the one that is there: %s",
+                stream_id,
+                error,
+            )
+        if snapshot:
+            log.info("stream %s: %d blocks remembered", stream_id, len(snapshot.blocks))
+        return KeptStream(folder=folder, snapshot=snapshot)
+
+    def begin(self, stream: WatchedStream, kept: KeptStream) -> None:
+        """From now on snapshots are taken of the stream."""
+        if kept.folder is not None:
+            self._kept[stream.stream_id] = _Kept(stream=stream, folder=kept.folder)
+
+    def forget(self, stream_id: str) -> None:
+        """No more snapshots of the stream, once one that is being written is; all stay."""
+        if kept := self._kept.pop(stream_id, None):
+            with kept.lock:
+                kept.is_over = True
+
+    def erase(self, stream_id: str) -> None:
+        """No more snapshots of the stream, and none stays."""
+        self.forget(stream_id)
+        if self._folder is None:
+            return
+        try:
+            SnapshotFolder(self._folder_of(stream_id), {}).erase()
+        except OSError as error:
+            log.error("stream %s: its snapshots cannot be erased: %s", stream_id, error)
+
+    def take_due(self) -> None:
+        """Take a snapshot of each stream when it is time; on the engine's thread."""
+        now = time.monotonic()
+        if self._is_on and now >= self._due_monotonic_seconds:
+            self._due_monotonic_seconds = now + self._config.snapshot_seconds
+            for kept in list(self._kept.values()):
+                if not kept.is_waiting:
+                    self._take(kept)
+
+    def finish(self) -> None:
+        """Take the last snapshots and return when all are written; on the engine's thread."""
+        for kept in list(self._kept.values()):
+            self._take(kept)
+        self._writer.shutdown()
+
+    def status(self) -> list[SnapshotStatus]:
+        """What is on the disk, by stream; any thread."""
+        now = time.monotonic()
+        return [
+            SnapshotStatus(
+                stream_id=stream_id,
+                num_bytes=kept.num_bytes,
+                age_seconds=now - saved if (saved := kept.saved_monotonic_seconds) else None,
+            )
+            for stream_id, kept in sorted(self._kept.copy().items())
+        ]
+
+    def _folder_of(self, stream_id: str) -> Path:
+        assert self._folder is not None
+        return self._folder / f"stream-{quote(stream_id, safe='')}"
+
+    def _take(self, kept: _Kept) -> None:
+        """A file can be read again; and would be, behind what was kept of it."""
+        if kept.stream.can_wait or (snapshot := kept.stream.pipeline.snapshot()) is None:
+            return
+        kept.is_waiting = True
+        snapshot = replace(snapshot, run=kept.stream.feed.status().run)
+        self._writer.submit(self._write, kept, snapshot)
+
+    def _write(self, kept: _Kept, snapshot: Snapshot) -> None:
+        stream_id = kept.stream.stream_id
+        try:
+            with kept.lock:
+                if kept.is_over:
+                    return
+                kept.folder.save(snapshot)
+                kept.num_bytes = kept.folder.num_bytes
+            kept.saved_monotonic_seconds = time.monotonic()
+            if kept.is_failing:
+                log.info("stream %s: snapshots are written again", stream_id)
+            kept.is_failing = False
+        except FencedError as error:
+            log.warning("stream %s: no more snapshots: %s", stream_id, error)
+            kept.is_over = True
+        except Exception as error:  # a full disk, a lost device: the stream goes on all the same
+            self.num_failures += 1
+            if not kept.is_failing:
+                log.warning("stream %s: no snapshot written: %s", stream_id, error)
+            kept.is_failing = True
+        finally:
+            kept.is_waiting = False

@@ -24,7 +24,8 @@ COPY services services
 RUN pip install '.[gpu]'
 
 FROM ${BASE} AS runtime
-RUN useradd --system --uid 10001 --home-dir /nonexistent streamvlm
+RUN useradd --system --uid 10001 --home-dir /nonexistent streamvlm \
+    && install -d -o streamvlm -m 700 /data
 ENV PATH=/opt/streamvlm/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     OMP_WAIT_POLICY=PASSIVE \

@@ -1,6 +1,7 @@
 """Every key in Redis, behind `streamvlm:`: what it holds; who writes it; when it goes.
 
 streams                stream -> its source; ingest; with the stream
+removed                stream -> when it was last removed; ingest; the newest 10,000 stay
 owner:STREAM           worker, address, epoch; worker; lease of 10 s
 epoch:STREAM           newest epoch, older ones may not write; worker; a week after its last beat
 carrier:STREAM         which ingest reads the source; ingest; lease of 10 s
@@ -28,6 +29,7 @@ from __future__ import annotations
 PREFIX = "streamvlm:"
 
 STREAMS = PREFIX + "streams"
+REMOVED = PREFIX + "removed"
 RULES = PREFIX + "rules"
 RULES_VERSION = PREFIX + "rules:version"
 EVENTS = PREFIX + "events"
@@ -48,6 +50,7 @@ TOLD_SECONDS = 8 * 86_400
 ACKNOWLEDGED_SECONDS = 30 * 86_400
 MAX_EVENTS = 20_000
 """Some with a picture of 12 kB: less than the memory of the smallest Redis that we start."""
+MAX_REMOVED = 10_000
 MAX_DELIVERIES = 1_000
 MAX_DEAD = 10_000
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import grpc
 from prometheus_client import REGISTRY, Counter, Histogram, start_http_server
@@ -17,8 +17,10 @@ from prometheus_client.registry import Collector
 
 from services.calls import Behavior, Context, Handler, wrapped
 from streamvlm.errors import AddressInUseError, ConfigError
-from streamvlm.snapshots import SnapshotStatus
 from streamvlm.types import SourceState, StreamStatus
+
+if TYPE_CHECKING:
+    from streamvlm.snapshots import SnapshotStatus
 
 CALLS = Counter("streamvlm_calls", "Calls that have ended.", ["method", "code"])
 CALL_SECONDS = Histogram(

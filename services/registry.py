@@ -7,6 +7,7 @@ write any more, however long it slept.
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
@@ -203,7 +204,16 @@ class Registry:
     async def remove_stream(self, stream_id: str) -> bool:
         """Note that a stream is not to be watched any more; False where it was not."""
         with self._store.errors():
+            # First: whoever finds the stream gone shall know that it was removed.
+            if await self._redis.hexists(keys.STREAMS, stream_id):
+                await self._redis.zadd(keys.REMOVED, {stream_id: time.time()})
+                await self._redis.zremrangebyrank(keys.REMOVED, 0, -keys.MAX_REMOVED - 1)
             return bool(await self._redis.hdel(keys.STREAMS, stream_id))
+
+    async def removed_at(self, stream_id: str) -> float:
+        """When a stream with this id was last removed, in seconds UTC; 0 where nobody knows."""
+        with self._store.errors():
+            return float(await self._redis.zscore(keys.REMOVED, stream_id) or 0)
 
     async def streams(self) -> dict[str, StreamRecord]:
         """All streams that are to be watched, by id."""

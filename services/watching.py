@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 from collections import OrderedDict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
@@ -205,8 +205,27 @@ class WatchingServicer(WorkerServiceServicer):
                 self._carried[stream_id] = carried
             return carried
 
+    async def erase_removed(self, stream_ids: Iterable[str]) -> None:
+        """Erase what is kept of streams that were removed while this worker could not be told.
+
+        Raises MetadataError.
+        """
+        for stream_id in stream_ids:
+            async with self._holding:
+                if stream_id not in self._carried:
+                    await self._erase_removed(stream_id)
+
+    async def _erase_removed(self, stream_id: str) -> None:
+        snapshots = self._host.engine.snapshots
+        if not (removed := await self._registry.removed_at(stream_id)):
+            return
+        saved = await self._threads.run("opening", partial(snapshots.last_saved, stream_id))
+        if saved < removed:
+            await self._threads.run("closing", partial(snapshots.erase, stream_id))
+
     async def _begun(self, stream_id: str, wanted: pb.WatchStreamOpen, epoch: int) -> _Carried:
         engine = self._host.engine
+        await self._erase_removed(stream_id)
         reading = partial(engine.snapshots.open, stream_id, wanted.source)
         kept = await self._threads.run("opening", reading)
         feed = CarriedFeed(self._host.config.capture.queue_clips, kept.snapshot)

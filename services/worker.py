@@ -250,6 +250,7 @@ class _Working:
         for stream_id in self.watching.idle():
             if stream_id not in records:
                 await self.watching.drop(stream_id, is_removed=True)
+        await self.watching.erase_removed(self.host.engine.snapshots.idle())
         for alert in await self._log.open_alerts():
             if alert.stream_id not in records:
                 epoch = await self._registry.epoch(alert.stream_id)  # who comes later has another

@@ -10,7 +10,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from streamvlm.config import RememberConfig
 from streamvlm.errors import FencedError, SnapshotError
@@ -19,6 +19,8 @@ from streamvlm.streams import WatchedStream
 from streamvlm.vlm import VLM
 
 log = logging.getLogger(__name__)
+
+_PREFIX = "stream-"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -89,6 +91,22 @@ class SnapshotKeeper:
             log.info("stream %s: %d blocks remembered", stream_id, len(snapshot.blocks))
         return KeptStream(folder=folder, snapshot=snapshot)
 
+    def idle(self) -> list[str]:
+        """Streams that are kept and not watched here."""
+        if self._folder is None or not self._folder.is_dir():
+            return []
+        names = [path.name for path in self._folder.iterdir() if path.name.startswith(_PREFIX)]
+        ids = sorted(unquote(name.removeprefix(_PREFIX)) for name in names)
+        return [stream_id for stream_id in ids if stream_id not in self._kept]
+
+    def last_saved(self, stream_id: str) -> float:
+        """When the last snapshot of a stream was taken, in seconds UTC; 0 without any that can be
+        read. For any thread but the engine's.
+        """
+        if self._folder is None:
+            return 0.0
+        return SnapshotFolder(self._folder_of(stream_id), {}).last_saved()
+
     def begin(self, stream: WatchedStream, kept: KeptStream) -> None:
         """From now on snapshots are taken of the stream."""
         if kept.folder is not None:
@@ -139,7 +157,7 @@ class SnapshotKeeper:
 
     def _folder_of(self, stream_id: str) -> Path:
         assert self._folder is not None
-        return self._folder / f"stream-{quote(stream_id, safe='')}"
+        return self._folder / (_PREFIX + quote(stream_id, safe=""))
 
     def _take(self, kept: _Kept) -> None:
         """A file can be read again; and would be, behind what was kept of it."""

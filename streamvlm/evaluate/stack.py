@@ -155,6 +155,7 @@ class Stack:
         known = {key: str(value) for key, value in _service(name)["environment"].items()}
         known["STREAMVLM_REDIS_URL"] = f"redis://127.0.0.1:{self._ports['redis']}/0"
         known["STREAMVLM_METRICS"] = ""
+        known["STREAMVLM_DATA"] = str(self.folder)
         return known | {
             "PYTHONPATH": str(ROOT),
             "OMP_WAIT_POLICY": "PASSIVE",

@@ -53,6 +53,7 @@ class Manifest:
 
     about: dict[str, str | int]
     """Whose it is: the stream, its source and its model; read only where all of it is the same."""
+    saved_utc_seconds: float
     policy: str
     """Position policy under which the newest blocks were prefilled; for people."""
     cursor: Cursor

@@ -16,6 +16,7 @@ import hashlib
 import logging
 import re
 import shutil
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -75,6 +76,14 @@ class SnapshotFolder:
     def num_bytes(self) -> int:
         """Bytes of all files."""
         return sum(path.stat().st_size for path in self._files())
+
+    def last_saved(self) -> float:
+        """When the newest snapshot that can be told of was taken, in seconds UTC; 0 without any."""
+        try:
+            _, found = self._newest_whole(self._numbers())
+        except SnapshotError:
+            return 0.0
+        return found.saved_utc_seconds
 
     def load(self, budget_bytes: int, device: torch.device) -> Snapshot | None:
         """The newest snapshot that is whole, the newest blocks of it within the budget; None where
@@ -148,6 +157,7 @@ class SnapshotFolder:
     def _manifest(self, snapshot: Snapshot) -> Manifest:
         return Manifest(
             about=self._about,
+            saved_utc_seconds=time.time(),
             policy=snapshot.policy,
             cursor=snapshot.cursor,
             next_block_id=snapshot.next_block_id,

@@ -23,6 +23,8 @@ def test_a_service_tells_of_its_streams_and_calls(serving: Serving, client: Clie
     assert 'streamvlm_calls_total{code="NOT_FOUND",method="GetStream"}' in told
     assert 'streamvlm_calls_total{code="OK",method="CreateStream"}' in told
     assert "streamvlm_outbox_events 0.0" in told
+    assert 'streamvlm_snapshot_bytes{stream="door"} 0.0' in told
+    assert "streamvlm_snapshot_failures_total 0.0" in told
 
 
 def test_an_address_that_is_none_or_taken_is_named() -> None:

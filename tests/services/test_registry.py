@@ -92,4 +92,7 @@ async def test_streams_are_added_once_and_removed(store: Store) -> None:
             StreamRecord(stream_id="door", source="push:", created_utc_seconds=2)
         )
     assert await known.streams() == {"door": record}
+    assert await known.removed_at("door") == 0
     assert await known.remove_stream("door") and not await known.remove_stream("door")
+    assert await known.removed_at("door") > 0
+    assert not await known.remove_stream("other") and await known.removed_at("other") == 0

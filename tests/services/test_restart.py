@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
+from shutil import copytree
 
 import pytest_asyncio
 
@@ -71,6 +72,24 @@ def test_another_model_begins_anew(tmp_path: Path) -> None:
         with client:
             until(lambda: client.get_stream("door").feed.reason != "WORKER_LOST")
             assert client.get_stream("door").memory.blocks == 0
+
+
+def test_what_was_removed_while_nobody_could_be_told_does_not_come_back(tmp_path: Path) -> None:
+    """As a worker that was down leaves it: the snapshot of before the removal is still there."""
+    kept, copy = tmp_path / "snapshots" / "stream-door", tmp_path / "copy"
+    with Serving(config(), folder=tmp_path) as serving, Client(serving.address) as client:
+        push_stream(client, "door")
+    copytree(kept, copy)
+    with Serving(config(), folder=tmp_path) as serving, Client(serving.address) as client:
+        until(lambda: client.get_stream("door").memory.blocks == 6)
+        client.delete_stream("door")
+        copytree(copy, kept)
+        push_stream(client, "door", 4)
+        assert client.get_stream("door").memory.blocks == 2
+        client.delete_stream("door")
+    copytree(copy, kept)
+    with Serving(config(), folder=tmp_path):
+        until(lambda: not kept.exists())
 
 
 class Workers:

@@ -43,7 +43,10 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Stack, Rec
         }
         stack = Stack(
             folder=tmp_path_factory.mktemp("stack"),
-            settings={"notify": {"webhooks": [hook], "retry_seconds": [0.5] * 60}},
+            settings={
+                "remember": {"snapshot_seconds": 0.5},
+                "notify": {"webhooks": [hook], "retry_seconds": [0.5] * 60},
+            },
             environment={"HOOK_SECRET": secret},
         )
         with stack:
@@ -114,6 +117,25 @@ def test_whatever_is_killed_alerts_go_on_under_one_id(stack: tuple[Stack, Receiv
     assert {each.identity for each in receiver.accepted} == {
         f"{alert.alert_id}.{alert.revision}" for alert in alerts
     }
+
+
+def test_a_killed_worker_remembers_what_it_saw(stack: tuple[Stack, Receiver]) -> None:
+    running, _ = stack
+    with Client(running.address) as client:
+        client.create_stream("kept", SOURCE)
+        until_it_works(lambda: client.get_stream("kept").memory.blocks >= 2)
+        time.sleep(1.0)  # as long as two snapshots
+        before = client.get_stream("kept").memory
+    running.kill("worker")
+    running.start("worker")
+    with Client(running.address) as client:
+        until_it_works(lambda: client.get_stream("kept").memory.blocks > before.blocks)
+        after = client.get_stream("kept").memory
+        assert before.remembered is not None and after.remembered is not None
+        assert after.remembered.start == before.remembered.start
+        assert {gap.reason for gap in after.gaps} == {"RESTARTED"}
+        client.delete_stream("kept")
+    assert not list((running.folder / "snapshots").iterdir())
 
 
 def test_compose_names_what_is_there() -> None:

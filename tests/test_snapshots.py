@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from streamvlm.config import Config
 from streamvlm.engine import StreamEngine
 from streamvlm.gaps import RESTARTED
-from streamvlm.remember import SnapshotFolder, files
+from streamvlm.remember import SnapshotFolder, files, snapshot
 from streamvlm.snapshots import KeptStream
 from streamvlm.types import ClockSource, Run
 from tests.conftest import at, tiny_vlm
@@ -140,6 +141,37 @@ def test_another_source_or_model_begins_anew_and_is_told_why(
     assert watch(make_engine(tmp_path), count=0, source="rtsp://cam/2").snapshot is not None
 
 
+def test_a_stream_that_has_no_room_on_the_device_begins_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = make_engine(tmp_path)
+    watch(engine)
+    run_to_its_end(engine)
+    engine = make_engine(tmp_path)
+    real, left = snapshot._read_block, 2
+
+    def no_room(*arguments: Any) -> Any:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise torch.OutOfMemoryError("out of memory")
+        return real(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(snapshot, "_read_block", no_room)
+        assert watch(engine, count=0).snapshot is None
+    stream = engine._streams.get("door")
+    assert isinstance(stream.feed, ListFeed)
+    stream.feed.waiting.extend(clips(6, first=20))
+    settle(engine)
+    blocks = stream.pipeline.memory.blocks
+    run_to_its_end(engine)
+    kept = make_engine(tmp_path).snapshots.open("door", SOURCE).snapshot
+    assert kept is not None
+    for one, two in zip(kept.blocks, blocks, strict=True):
+        assert one.block_id == two.block_id and torch.equal(one.kv.keys, two.kv.keys)
+
+
 def test_erased_is_erased_whoever_still_writes(tmp_path: Path) -> None:
     engine = make_engine(tmp_path)
     watch(engine)
@@ -189,6 +221,6 @@ def test_the_run_of_the_feed_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyP
     status = feed.status()
     monkeypatch.setattr(feed, "status", lambda: type(status)(state=status.state, run=run))
     run_to_its_end(engine)
-    snapshot = make_engine(tmp_path).snapshots.open("door", SOURCE).snapshot
-    assert snapshot is not None and snapshot.run == run
-    assert snapshot.seen_until == at(4.0)
+    kept = make_engine(tmp_path).snapshots.open("door", SOURCE).snapshot
+    assert kept is not None and kept.run == run
+    assert kept.seen_until == at(4.0)

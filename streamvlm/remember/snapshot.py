@@ -207,6 +207,7 @@ class SnapshotFolder:
 
     def _snapshot(self, found: Manifest, budget_bytes: int, device: torch.device) -> Snapshot:
         blocks, gaps, num_bytes, num_left_out = [], list(found.gaps), 0, 0
+        saved = dict[int, BlockEntry]()
         for entry in reversed(found.blocks):
             try:
                 block = _read_block(self.folder, entry, device)
@@ -219,7 +220,9 @@ class SnapshotFolder:
                 num_left_out = found.blocks.index(entry) + 1
                 break
             blocks.append(block)
-            self._saved[entry.block_id] = entry
+            saved[entry.block_id] = entry
+        # Not before: a stream that begins anew after all has other blocks with these ids.
+        self._saved = saved
         return Snapshot(
             blocks=tuple(reversed(blocks)),
             next_block_id=found.next_block_id,

@@ -60,10 +60,10 @@ def test_nothing_is_served_before_the_model_is_loaded(monkeypatch: pytest.Monkey
     is_loading, may_load = threading.Event(), threading.Event()
     load = StreamEngine.from_config
 
-    def load_late(config: Config, on_alert: AlertListener) -> StreamEngine:
+    def load_late(config: Config, on_alert: AlertListener, folder: Path) -> StreamEngine:
         is_loading.set()
         may_load.wait(20)
-        return load(config, on_alert)
+        return load(config, on_alert, folder)
 
     monkeypatch.setattr(StreamEngine, "from_config", load_late)
     with socket.create_server(("127.0.0.1", 0)) as free:

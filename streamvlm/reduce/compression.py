@@ -166,19 +166,21 @@ class CompressorStream:
     def _drop(self, tokens: VisualTokens, looked: Looked) -> KeptTokens:
         """What changed, within what the budget allows; changes nothing where it fails."""
         allowance, change = looked.allowance, looked.change
+        budget, now = self._settings.budget(len(tokens)), self._now(tokens)
+        seconds = now - (self._allowance.pts_seconds if self._allowance else now)
         if change is None:
             count = min(len(tokens), allowance.max_kept)
             rows, wanted = evenly_spaced(len(tokens), count, tokens.features.device), len(tokens)
         else:
-            rows, wanted = self._choose(tokens, change, allowance.max_kept), change.num_changed
+            came = int(budget.tokens_per_second * seconds)
+            rows = self._choose(tokens, change, allowance.max_kept, came)
+            wanted = change.num_changed
         kept = take_rows(tokens, rows)
-        now = self._now(tokens)
-        since = self._allowance.pts_seconds if self._allowance else now
-        self._allowance = self._settings.budget(len(tokens)).settle(
+        self._allowance = budget.settle(
             allowance,
             wanted=wanted,
             kept=len(kept),
-            seconds=now - since,
+            seconds=seconds,
             is_cut=change is None or change.is_cut,
         )
         self._reference = advance_reference(self._reference, tokens, kept, reuse=True)
@@ -191,9 +193,16 @@ class CompressorStream:
         )
         return kept
 
-    def _choose(self, tokens: VisualTokens, change: Change, most: int) -> Tensor:
-        """int64 [K], in order: all that should be kept, or the best within `most`."""
+    def _choose(self, tokens: VisualTokens, change: Change, most: int, came: int) -> Tensor:
+        """int64 [K], in order: all that should be kept, or the best within `most`; where that is
+        less than what `came` into the budget with the clip, the key tokens of the clip besides.
+        """
         rows = change.rows[: max(1, change.num_worth)]
+        if self._settings.fill and len(rows) < min(most, came):
+            rest = change.rows[len(rows) :]
+            score = KTV().scores(tokens.features).index_select(0, rest)
+            more = rest.index_select(0, by_strength(score)[: min(most, came) - len(rows)])
+            rows = torch.cat([rows, more])
         if len(rows) > most:
             sure = most - int(most * self._settings.diversity_share)
             others = rows[sure:]

@@ -1,12 +1,13 @@
-"""The composed compressor: what changed is kept, within a budget; what stands still, once.
+"""The composed compressor: what changed is kept, within a budget; what stands still, now and then.
 
-    clip -> dropping, to the budget                            at once
+    clip -> dropping, to the budget -> key tokens, up to it    at once
          -> segmentation -> merging -> background -> key clip  when its segment is complete
 
 Each step is the identity by its setting, and counts what it leaves. Dropping compares with what was
 last kept of each cell, so that memory holds what is within the threshold of the scene; the budget
-moves that threshold. Merging makes one of tokens that are alike: no cell is lost by it, and what it
-saves goes back to the budget. `compression` is one stream's side of it.
+moves that threshold. Where less changed than the budget allows, the rest of it goes to what a clip
+repeats least. Merging makes one of tokens that are alike: no cell is lost by it, and what it saves
+goes back to the budget. `compression` is one stream's side of it.
 """
 
 from __future__ import annotations
@@ -47,6 +48,9 @@ class Compressor:
     diversity_share: Annotated[float, Ge(0), Le(1)] = 0.3
     """Where more changed than the budget allows, this share of it goes to what is unlike the rest;
     0: the most changed."""
+    fill: bool = True
+    """Where less changed than the budget allows, the rest of it goes to the key tokens of the clip,
+    by the score of `KTV`."""
     segmenter: Literal["dp", "anchor"] = "dp"
     static_similarity: Annotated[float, Ge(-1), Le(1)] = 0.8
     segment_clips: Annotated[int, Ge(1)] = 8

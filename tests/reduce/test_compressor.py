@@ -85,9 +85,23 @@ def test_a_cut_begins_a_segment_and_is_kept_whole() -> None:
 def test_a_still_scene_is_kept_once_and_refreshed() -> None:
     still = noise(CELLS, SIZE, seed=0)
     clips = [make_clip(still, number) for number in range(200)]
-    stream = compressor(max_age=50)
+    stream = compressor(max_age=50, fill=False)
     assert sum(each.num_tokens for each in compress(stream, clips)) < 2 * CELLS + 4 * 50
     assert list(stream.curve)[1:] == [1.0] * 199
+
+
+def test_what_the_budget_leaves_goes_to_the_key_tokens_once_a_segment() -> None:
+    plain = noise(1, SIZE, seed=0).repeat(CELLS, 1)
+    plain[7], plain[20] = noise(2, SIZE, seed=1)
+    clips = [make_clip(plain, number) for number in range(1, 161)]
+    settings = {"keep_ratio": 3 / CELLS, "max_age": 10_000, "segment_clips": 8}
+    segments = compress(compressor(**settings), clips)
+    for segment in segments[1:]:
+        told = {int(row) for clip in segment.clips for row in clip.indices}
+        assert {7, 20} <= told, "what is unlike the rest of a clip that stands still"
+        assert segment.num_tokens <= 4, "once, and not in every clip"
+    without = compress(compressor(**settings, fill=False), clips)
+    assert sum(each.num_tokens for each in without) < sum(each.num_tokens for each in segments)
 
 
 @pytest.mark.parametrize("keep_ratio", [0.1, 0.25])

@@ -156,7 +156,7 @@ def test_the_host_waits_once_for_any_number_of_streams(monkeypatch: pytest.Monke
 
 def test_dropping_is_dtd_under_a_budget() -> None:
     """What the compressor drops, written plainly with the strategy and the budget."""
-    settings = Compressor(merge="off", diversity_share=0.0, keep_ratio=0.3)
+    settings = Compressor(merge="off", diversity_share=0.0, keep_ratio=0.3, fill=False)
     clips = shown(1)
     stream = settings.open()
     segments = [each for clip in clips for each in stream.push(clip, None)] + stream.flush()

@@ -25,14 +25,16 @@ _AHEAD = 4
 
 def batches(visual: Any, settings: Settings, first_step: int) -> Iterator[Batch]:
     """Those of all steps from this one on, without end; `visual` is what scenes are seen with."""
-    is_cuda = settings.device == "cuda"
+    made = _Batches(deepcopy(visual).cpu(), settings, first_step)
+    if not settings.workers:
+        return iter(made)
     loader = DataLoader(
-        _Batches(deepcopy(visual).cpu(), settings, first_step),
+        made,
         batch_size=None,
         num_workers=settings.workers,
         prefetch_factor=_AHEAD,
         multiprocessing_context="spawn",  # a process with a GPU cannot be forked
-        pin_memory=is_cuda,
+        pin_memory=settings.device == "cuda",
     )
     return iter(loader)
 

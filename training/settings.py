@@ -30,7 +30,7 @@ class Settings:
     held_out_scenes: int
     """What accuracy is measured on now and then."""
     workers: int
-    """Processes that make scenes and draw contexts of them."""
+    """Processes that make scenes and draw contexts of them; 0: the one that trains."""
     pool_scenes: int
     """Encoded scenes that contexts are drawn from, those of all workers together."""
     first_scenes: int

@@ -32,6 +32,7 @@ SMALL = replace(
     answer_rows=1,
     scene_seconds=10,
     held_out_scenes=1,
+    workers=0,
     first_scenes=1,
     short_steps=1,
 )

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import selectors
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -38,3 +39,13 @@ def first_line(process: subprocess.Popen[str]) -> str:
         selector.register(process.stdout, selectors.EVENT_READ)
         assert selector.select(60), "the program says nothing"
         return process.stdout.readline()
+
+
+def interrupt(process: subprocess.Popen[str]) -> None:
+    """Ctrl-C, pressed again where it was not heeded; fails where three times are not enough."""
+    for _ in range(3):
+        process.send_signal(signal.SIGINT)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(10)
+            return
+    raise AssertionError("the program does not end when it is interrupted")

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import signal
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,7 +10,7 @@ import pytest
 
 from streamvlm import cli
 from streamvlm.client import Client
-from tests.program import first_line, program
+from tests.program import first_line, interrupt, program
 from tests.services.serving import Serving, until
 
 ROOT = Path(__file__).parents[1]
@@ -120,7 +119,7 @@ def test_alerts_are_told_as_they_fire(run: Run, here: str, serving: Serving) -> 
         run("watch", "always", "Is it?", "--enter", "-1000", "--leave", "-2000")
         add_and_see(run, "synthetic:moving?seconds=4&height=96&width=128")
         told = json.loads(first_line(following))
-        following.send_signal(signal.SIGINT)
+        interrupt(following)
     run("remove", "door")
     run("unwatch", "always")
     assert (told["alert"]["rule_id"], told["alert"]["state"]) == ("always", "firing")

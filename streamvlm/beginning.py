@@ -5,6 +5,7 @@ from __future__ import annotations
 from streamvlm.config import Config
 from streamvlm.pipeline import StreamPipeline
 from streamvlm.reduce import build_reducer, open_stream
+from streamvlm.remember import RecallSettings
 from streamvlm.vlm import VLM
 
 
@@ -39,4 +40,5 @@ class Beginning:
             local_blocks=remember.local_blocks,
             policy=remember.position_policy,
             max_span=remember.max_span,
+            recall=RecallSettings(score=remember.score, exact_vectors=remember.exact_vectors),
         )

@@ -65,6 +65,10 @@ class RememberConfig(Section):
     """Rotary positions of remembered blocks: as they were; with gaps capped; or without gaps."""
     max_span: Positive = 24_000
     """Widest range of rotary positions in one context; `keep` turns into `clamp` beyond it."""
+    score: Literal["mean", "cosine", "representatives", "vote", "bound"] = "mean"
+    """How blocks are compared with a question, see `remember.score`."""
+    exact_vectors: Positive = 200_000
+    """With more vectors in the index, up to five a block, not all are compared with a question."""
     snapshot_seconds: Annotated[float, Field(ge=0, le=86_400, allow_inf_nan=False)] = 60.0
     """How often what a stream remembers is written to the disk, besides when the service ends: as
     much is lost at most when it is killed. 0: never, and nothing outlives a restart."""

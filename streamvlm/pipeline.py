@@ -22,7 +22,7 @@ from streamvlm.evidence import Recent
 from streamvlm.gaps import DEGRADED, ENGINE_FAILED, MAX_GAPS, RESTARTED, GapLog
 from streamvlm.recent import FreshClip, lay_out, lay_out_recent
 from streamvlm.reduce import Reduced, StreamReduction
-from streamvlm.remember import Counters, KVMemory, Snapshot
+from streamvlm.remember import DEFAULTS, Counters, KVMemory, RecallSettings, Snapshot
 from streamvlm.respond import Answering, Prompt, assemble, look
 from streamvlm.types import (
     Clip,
@@ -60,6 +60,7 @@ class StreamPipeline:
         max_question_tokens: int,
         policy: PositionPolicy,
         max_span: int,
+        recall: RecallSettings = DEFAULTS,
     ) -> None:
         self.memory = KVMemory(
             vlm,
@@ -68,6 +69,7 @@ class StreamPipeline:
             local_blocks=local_blocks,
             policy=policy,
             max_span=max_span,
+            recall=recall,
         )
         self._vlm, self._reduction = vlm, reduction
         self._gate = PixelGate(
@@ -155,7 +157,8 @@ class StreamPipeline:
     def _append_one(self, segment: Reduced) -> None:
         if segment.clips:
             laid_out, self._cursor = lay_out(self._vlm, segment, self._cursor)
-            self.memory.append(join(laid_out.clips), segment.interval)
+            lengths = [len(clip) for clip in laid_out.clips]
+            self.memory.append(join(laid_out.clips), segment.interval, lengths)
         elif self.memory.blocks:
             # Never what waits: it is newer than this segment.
             self.memory.extend(segment.interval.end)

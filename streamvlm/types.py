@@ -8,7 +8,7 @@
 
 Letters, the same everywhere: T frames of a clip, H W pixels, N visual tokens, K kept tokens, D
 hidden size, Z deepstack levels, L language-model layers, G key/value heads, S cached tokens, E head
-size, R length of a block vector, V vocabulary.
+size, Q representative tokens of a block, R = G * E length of a probe, V vocabulary.
 
 Everything is frozen and checks itself once, where it is made. Neither torch nor numpy is imported
 at run time, so that a decoder process (`capture/`) and the command line start small.
@@ -378,21 +378,55 @@ class RawKV:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Summary:
+    """By what a block is found: raw keys of its visual tokens in the model's index layer, which
+    know no positions. All on the CPU.
+    """
+
+    mean: Tensor
+    """float32 [G,E]."""
+    low: Tensor
+    """float32 [G,E], the smallest of each number."""
+    high: Tensor
+    """float32 [G,E], the largest of each number."""
+    keys: Tensor
+    """float32 [Q,G,E], those of the representative tokens; Q >= 1."""
+    tokens: Tensor
+    """int64 [Q], where in the block the representative tokens stand."""
+
+    def __post_init__(self) -> None:
+        _check("Summary.mean", self.mean, "float32", (None, None))
+        _check("Summary.low", self.low, "float32", tuple(self.mean.shape))
+        _check("Summary.high", self.high, "float32", tuple(self.mean.shape))
+        _check("Summary.keys", self.keys, "float32", (len(self.tokens), *self.mean.shape))
+        _check("Summary.tokens", self.tokens, "int64", (None,))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class KVBlock:
     """One closed segment in memory: the unit of index, recall and eviction. Immutable."""
 
     block_id: int
     """Counts the blocks of the stream from 0, with a leap at each restart; never reused."""
     kv: RawKV
-    summary: Tensor
-    """float32 [R] cpu: mean raw key of the visual tokens in the model's index layer; position-free.
-    """
+    summary: Summary
     interval: Interval
-    num_visual: int
-    """Visual tokens in the block; the rest of its S tokens is text."""
+    is_visual: Tensor
+    """bool [S] cpu; the rest of the tokens is text."""
+    clip_lengths: tuple[int, ...]
+    """Tokens of each clip, the text around it included, oldest first; S in all."""
 
     def __post_init__(self) -> None:
-        _check("KVBlock.summary", self.summary, "float32", (None,))
+        _check("KVBlock.is_visual", self.is_visual, "bool", (len(self.kv),))
+        if sum(self.clip_lengths) != len(self.kv):
+            raise ValueError(
+                f"KVBlock.clip_lengths must add up to {len(self.kv)}, got {self.clip_lengths}"
+            )
+
+    @property
+    def num_visual(self) -> int:
+        """Visual tokens in the block."""
+        return int(self.is_visual.sum())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -401,7 +435,7 @@ class Recall:
 
     blocks: tuple[KVBlock, ...]
     scores: tuple[float, ...]
-    """Inner product of probe and summary, one a block."""
+    """One a block, by the rule of the memory (`remember.score`); higher is better."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -59,7 +59,8 @@ def digest(pipeline: StreamPipeline) -> str:
     tensors: list[Tensor] = []
     for block in pipeline.memory.blocks:
         state.update(repr((block.block_id, block.interval)).encode())
-        tensors += [block.kv.keys, block.kv.values, block.kv.positions, block.summary]
+        tensors += [block.kv.keys, block.kv.values, block.kv.positions]
+        tensors += [block.summary.mean, block.summary.low, block.summary.high, block.summary.keys]
     waiting = pipeline._reduction.waiting
     for clip in waiting.clips if waiting else ():
         tensors += [clip.features, clip.cells]

@@ -279,7 +279,7 @@ def test_the_whole_way_on_cuda(family: str, dtype: str) -> None:
     feed(pipeline, [make_clip(i, size=clip_size(vlm)) for i in range(12)], batch=4)
     block = pipeline.memory.blocks[0]
     assert block.kv.keys.device.type == "cuda"
-    assert {block.kv.positions.device.type, block.summary.device.type} == {"cpu"}
+    assert {block.kv.positions.device.type, block.summary.keys.device.type} == {"cpu"}
     answering = ask(pipeline, "What is it?", max_new_tokens=4)
     events = [event for _ in range(5) for event in answering.advance()]
     assert events[-1].usage.answer_tokens == 4 or events[-1].finish_reason == "stop"

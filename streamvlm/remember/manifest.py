@@ -15,7 +15,7 @@ from streamvlm.errors import SnapshotError, SnapshotMismatchError
 from streamvlm.types import Gap, Interval, Run, StreamTime
 from streamvlm.vlm.positions import Cursor
 
-FORMAT = 1
+FORMAT = 2
 """Of the manifest and of the files that it names."""
 
 BLOCK_FILE = re.compile(r"block-\d+-[0-9a-f]{16}\.safetensors")
@@ -44,7 +44,6 @@ class BlockEntry:
     sha256: str
     """Of the file."""
     interval: Interval
-    num_visual: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,6 +9,8 @@ from torch import Tensor
 
 from streamvlm.errors import CapacityError
 from streamvlm.remember.index import BlockIndex
+from streamvlm.remember.settings import DEFAULTS, RecallSettings
+from streamvlm.remember.summary import summarise
 from streamvlm.types import InputTokens, Interval, KVBlock, RawKV, Recall, StreamTime
 from streamvlm.vlm import VLM
 from streamvlm.vlm.inputs import bring_together
@@ -36,6 +38,7 @@ class KVMemory:
         local_blocks: int,
         policy: PositionPolicy = "keep",
         max_span: int = 24_000,
+        recall: RecallSettings = DEFAULTS,
     ) -> None:
         self.sinks = sinks
         self.budget_bytes = budget_bytes
@@ -43,7 +46,7 @@ class KVMemory:
         self._vlm, self._local_blocks = vlm, local_blocks
         self._policy, self._max_span = policy, max_span
         self._blocks: dict[int, KVBlock] = {}
-        self._index: BlockIndex | None = None
+        self._index = BlockIndex(recall.score, recall.exact_vectors)
         self._next_id = 0
         self._num_bytes = 0
 
@@ -84,9 +87,12 @@ class KVMemory:
         """
         return num_tokens * self._vlm.kv_bytes_per_token <= self.budget_bytes
 
-    def append(self, inputs: InputTokens, interval: Interval) -> KVBlock:
+    def append(
+        self, inputs: InputTokens, interval: Interval, clip_lengths: Sequence[int] = ()
+    ) -> KVBlock:
         """Prefill one closed segment and keep it. Where the budget needs it the oldest blocks are
-        evicted first, before the new keys and values exist.
+        evicted first, before the new keys and values exist. `clip_lengths` are the tokens of each
+        of its clips; one clip where they are left out.
 
         Costs one forward over the segment's tokens. Raises CapacityError, and changes nothing,
         where the segment alone is larger than the budget.
@@ -114,9 +120,10 @@ class KVMemory:
         block = KVBlock(
             block_id=self._next_id,
             kv=kv,
-            summary=self._vlm.summary(kv, inputs.is_visual),
+            summary=summarise(self._vlm.index_keys(kv), inputs.is_visual),
             interval=interval,
-            num_visual=int(inputs.is_visual.sum()),
+            is_visual=inputs.is_visual,
+            clip_lengths=tuple(clip_lengths) or (len(inputs),),
         )
         self._keep(block)
         return block
@@ -132,7 +139,7 @@ class KVMemory:
         """The `num_blocks` blocks with the highest scores for `probe` float32 [R], oldest first.
         Changes nothing.
         """
-        hits = dict(self._index.search(probe, num_blocks)) if self._index else {}
+        hits = dict(self._index.search(probe, num_blocks))
         chosen = [block for block_id, block in self._blocks.items() if block_id in hits]
         return Recall(blocks=tuple(chosen), scores=tuple(hits[block.block_id] for block in chosen))
 
@@ -154,20 +161,16 @@ class KVMemory:
         counted = sum(block.kv.num_bytes for block in self._blocks.values())
         assert counted == self._num_bytes, f"{counted} bytes in blocks, {self._num_bytes} booked"
         assert self._num_bytes <= self.budget_bytes, "over budget"
-        indexed = self._index.block_ids() if self._index else set()
-        assert indexed == set(self._blocks), "index and blocks differ"
+        assert self._index.block_ids() == set(self._blocks), "index and blocks differ"
         assert list(self._blocks) == sorted(self._blocks), "blocks out of order"
 
     def _keep(self, block: KVBlock) -> None:
-        if self._index is None:
-            self._index = BlockIndex(len(block.summary))
         self._blocks[block.block_id] = block
         self._index.add(block.block_id, block.summary)
         self._num_bytes += block.kv.num_bytes
         self._next_id = block.block_id + 1
 
     def _forget(self, block_id: int) -> None:
-        assert self._index is not None
         block = self._blocks.pop(block_id)
         self._index.remove(block_id)
         self._num_bytes -= block.kv.num_bytes

@@ -1,6 +1,6 @@
 """One stream's memory in a folder: what outlives a restart.
 
-    block-ID-HASH.safetensors   a block's keys, values, positions and summary; written once
+    block-ID-HASH.safetensors   a block's keys, values, positions, summary, layout; written once
     manifest-NUMBER.json        one snapshot: names its blocks; the two newest are kept
 
 Blocks are immutable, so a snapshot writes only those that are new. A manifest appears by one step
@@ -18,7 +18,7 @@ import re
 import shutil
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
 import torch
@@ -28,7 +28,7 @@ from safetensors import torch as safetensors
 from streamvlm.errors import FencedError, SnapshotError, SnapshotMismatchError
 from streamvlm.remember import files, manifest
 from streamvlm.remember.manifest import BlockEntry, Counters, Manifest
-from streamvlm.types import Gap, Interval, KVBlock, RawKV, Run, StreamTime
+from streamvlm.types import Gap, Interval, KVBlock, RawKV, Run, StreamTime, Summary
 from streamvlm.vlm.positions import Cursor
 
 log = logging.getLogger(__name__)
@@ -36,6 +36,7 @@ log = logging.getLogger(__name__)
 SNAPSHOT_DAMAGED = "SNAPSHOT_DAMAGED"
 """Reason of a gap where a block was, of which the file cannot be read any more."""
 
+_SUMMARY = fields(Summary)
 _MANIFEST = re.compile(r"manifest-(\d+)\.json")
 
 
@@ -151,7 +152,6 @@ class SnapshotFolder:
             num_bytes=len(data),
             sha256=sha256,
             interval=block.interval,
-            num_visual=block.num_visual,
         )
 
     def _manifest(self, snapshot: Snapshot) -> Manifest:
@@ -261,7 +261,9 @@ def _block_to_bytes(block: KVBlock) -> bytes:
         "keys": block.kv.keys,
         "values": block.kv.values,
         "positions": block.kv.positions,
-        "summary": block.summary,
+        "is_visual": block.is_visual,
+        "clip_lengths": torch.tensor(block.clip_lengths),
+        **{f"summary.{each.name}": getattr(block.summary, each.name) for each in _SUMMARY},
     }
     data: bytes = safetensors.save({key: each.cpu().contiguous() for key, each in tensors.items()})
     return data
@@ -284,9 +286,10 @@ def _read_block(folder: Path, entry: BlockEntry, device: torch.device) -> KVBloc
                 values=tensors["values"].to(device),
                 positions=tensors["positions"],
             ),
-            summary=tensors["summary"],
+            summary=Summary(**{each.name: tensors[f"summary.{each.name}"] for each in _SUMMARY}),
             interval=entry.interval,
-            num_visual=entry.num_visual,
+            is_visual=tensors["is_visual"],
+            clip_lengths=tuple(tensors["clip_lengths"].tolist()),
         )
     except (SafetensorError, KeyError, ValueError) as error:
         raise SnapshotError(f"{path} holds no block: {error}") from error

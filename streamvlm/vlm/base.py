@@ -143,10 +143,10 @@ class VLM(Protocol):
         """
         ...
 
-    def summary(self, kv: RawKV, is_visual: Tensor) -> Tensor:
-        """float32 [R] cpu: mean raw key of the visual tokens in the index layer; its inner product
-        with a probe says how much the question's queries would attend to the block, positions aside
-        (after ReKV, arXiv 2503.00540).
+    def index_keys(self, kv: RawKV) -> Tensor:
+        """float32 [S,G,E] cpu: raw keys in the index layer; the inner product of one with a probe
+        says how much the question's queries would attend to the token, positions aside (after ReKV,
+        arXiv 2503.00540).
         """
         ...
 

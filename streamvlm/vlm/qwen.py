@@ -226,10 +226,9 @@ class QwenVL:
         assert isinstance(context, _KVContext)
         return self.logits(self._run(self.layout.text([token_id], position), context)[-1])
 
-    def summary(self, kv: RawKV, is_visual: Tensor) -> Tensor:
-        """See `VLM.summary`."""
-        keys = kv.keys[self._index_layer][:, is_visual.to(kv.keys.device)]  # [G,M,E]
-        return keys.float().mean(dim=1).flatten().cpu()
+    def index_keys(self, kv: RawKV) -> Tensor:
+        """See `VLM.index_keys`."""
+        return kv.keys[self._index_layer].transpose(0, 1).cpu().float()
 
     def _run(self, inputs: InputTokens, context: _KVContext) -> Tensor:
         """Hidden states [S,D]; the tokens join the context's cache."""

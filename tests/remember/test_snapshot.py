@@ -7,7 +7,7 @@ from __future__ import annotations
 import errno
 import json
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
@@ -19,6 +19,7 @@ from streamvlm.pipeline import StreamPipeline
 from streamvlm.remember import SnapshotFolder, files
 from streamvlm.remember.memory import IDS_BETWEEN_SNAPSHOTS
 from streamvlm.remember.snapshot import SNAPSHOT_DAMAGED, Snapshot
+from streamvlm.types import Summary
 from streamvlm.vlm import load
 from streamvlm.vlm.qwen import QwenVL
 from tests.conftest import clip_size, make_clip, make_gap, tiny_vlm
@@ -81,9 +82,11 @@ def test_a_restored_stream_answers_with_identical_logits(
         assert one.kv.keys.dtype is two.kv.keys.dtype is vlm.dtype
         for name in ("keys", "values", "positions"):
             assert torch.equal(getattr(one.kv, name), getattr(two.kv, name))
-        assert torch.equal(one.summary, two.summary)
-        assert (one.block_id, one.interval, one.num_visual) == (
-            two.block_id, two.interval, two.num_visual,
+        for each in fields(Summary):
+            assert torch.equal(getattr(one.summary, each.name), getattr(two.summary, each.name))
+        assert torch.equal(one.is_visual, two.is_visual)
+        assert (one.block_id, one.interval, one.clip_lengths) == (
+            two.block_id, two.interval, two.clip_lengths,
         )  # fmt: skip
     logits, _ = streamed_logits(ask(before, "What happens?"), 4)
     again, _ = streamed_logits(ask(after, "What happens?"), 4)
@@ -257,8 +260,8 @@ def test_another_format_is_refused(tmp_path: Path) -> None:
     vlm = tiny_vlm("qwen3-vl")
     saved(tmp_path, vlm)
     (path,) = manifests(tmp_path)
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"format": 2}))
-    with pytest.raises(SnapshotMismatchError, match=r"format: the snapshot has 2, .* reads 1"):
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"format": 1}))
+    with pytest.raises(SnapshotMismatchError, match=r"format: the snapshot has 1, .* reads 2"):
         read(tmp_path, vlm)
 
 

@@ -69,6 +69,14 @@ class RememberConfig(Section):
     """How blocks are compared with a question, see `remember.score`."""
     exact_vectors: Positive = 200_000
     """With more vectors in the index, up to five a block, not all are compared with a question."""
+    recall_tokens: Annotated[int, Field(ge=0)] = 0
+    """Of the blocks that a question brings back, the tokens that fit it best, up to this many; 0:
+    whole blocks."""
+    recall_gate: Annotated[float, Field(ge=0, le=100)] = 0.0
+    """A question brings nothing back unless its best block scores this many (robust) standard
+    deviations above the stream's usual one; 0: no such condition."""
+    now_recalls_nothing: bool = False
+    """Questions that say that they are about now bring nothing back, see `respond.now`."""
     snapshot_seconds: Annotated[float, Field(ge=0, le=86_400, allow_inf_nan=False)] = 60.0
     """How often what a stream remembers is written to the disk, besides when the service ends: as
     much is lost at most when it is killed. 0: never, and nothing outlives a restart."""

@@ -22,8 +22,8 @@ from streamvlm.evidence import Recent
 from streamvlm.gaps import DEGRADED, ENGINE_FAILED, MAX_GAPS, RESTARTED, GapLog
 from streamvlm.recent import FreshClip, lay_out, lay_out_recent
 from streamvlm.reduce import Reduced, StreamReduction
-from streamvlm.remember import DEFAULTS, Counters, KVMemory, RecallSettings, Snapshot
-from streamvlm.respond import Answering, Prompt, assemble, look
+from streamvlm.remember import DEFAULTS, NOTHING, Counters, KVMemory, RecallSettings, Snapshot
+from streamvlm.respond import Answering, Prompt, asks_about_now, assemble, look
 from streamvlm.types import (
     Clip,
     Gap,
@@ -61,6 +61,7 @@ class StreamPipeline:
         policy: PositionPolicy,
         max_span: int,
         recall: RecallSettings = DEFAULTS,
+        now_recalls_nothing: bool = False,
     ) -> None:
         self.memory = KVMemory(
             vlm,
@@ -79,6 +80,7 @@ class StreamPipeline:
         """What the newest clip shows, coarsely, see `encode.scene`; None before the first."""
         self._fresh_clips = fresh_clips
         self._recall_blocks, self._max_question_tokens = recall_blocks, max_question_tokens
+        self._now_recalls_nothing = now_recalls_nothing
         self._policy, self._max_span = policy, max_span
         self._fresh: deque[FreshClip] = deque()
         self._cursor = first_cursor
@@ -208,9 +210,8 @@ class StreamPipeline:
         if not recent:
             raise StreamEmptyError("the stream shows nothing that could be looked at")
         self._check_length(condition)
-        nothing = Recall(blocks=(), scores=())
         fresh = recent[-len(self._fresh) :] if self._fresh else recent
-        return look(self._vlm, self._assemble(condition, nothing, fresh, cursor))
+        return look(self._vlm, self._assemble(condition, NOTHING, fresh, cursor))
 
     def _assemble(
         self, text: str, recall: Recall, recent: Sequence[Recent], cursor: Cursor
@@ -233,8 +234,9 @@ class StreamPipeline:
 
     def _recall(self, text: str) -> Recall:
         """A first pass over the question alone gives the probe that the index is searched with."""
-        if not (self._recall_blocks and self.memory.blocks):
-            return Recall(blocks=(), scores=())
+        is_about_now = self._now_recalls_nothing and asks_about_now(text)
+        if is_about_now or not (self._recall_blocks and self.memory.blocks):
+            return NOTHING
         sinks = self.memory.sinks
         inputs = self._vlm.lay_out_question(text, len(sinks))
         probe = self._vlm.prefill(inputs, self._vlm.open_context([sinks])).probe

@@ -298,3 +298,14 @@ def test_cuda_remembers_what_the_cpu_remembers(family: str) -> None:
         evidence = ask(pipeline, "What is it?")._started.evidence
         outcomes.append((pipeline.status().tokens_kept, [piece.block_id for piece in evidence]))
     assert outcomes[0] == outcomes[1]
+
+
+def test_a_question_about_now_recalls_nothing_where_that_is_set(vlm: QwenVL) -> None:
+    clips = [make_clip(i, size=clip_size(vlm)) for i in range(5)]
+    for is_set, recalled in ((True, 0), (False, 3)):
+        pipeline = make_pipeline(vlm, fresh_clips=2, now_recalls_nothing=is_set)
+        feed(pipeline, clips)
+        about_now = ask(pipeline, "What is there right now?")
+        assert sum(each.block_id is not None for each in about_now._evidence) == recalled
+        about_anything = ask(pipeline, "What is there?")
+        assert sum(each.block_id is not None for each in about_anything._evidence) == 3

@@ -4,7 +4,16 @@ show; in snapshots they outlive a restart.
 
 from streamvlm.remember.manifest import Counters
 from streamvlm.remember.memory import KVMemory
+from streamvlm.remember.recall import NOTHING
 from streamvlm.remember.settings import DEFAULTS, RecallSettings
 from streamvlm.remember.snapshot import Snapshot, SnapshotFolder
 
-__all__ = ["DEFAULTS", "Counters", "KVMemory", "RecallSettings", "Snapshot", "SnapshotFolder"]
+__all__ = [
+    "DEFAULTS",
+    "NOTHING",
+    "Counters",
+    "KVMemory",
+    "RecallSettings",
+    "Snapshot",
+    "SnapshotFolder",
+]

@@ -8,9 +8,12 @@ from dataclasses import replace
 from torch import Tensor
 
 from streamvlm.errors import CapacityError
+from streamvlm.remember.gate import BACKGROUND_BLOCKS, standing
 from streamvlm.remember.index import BlockIndex
+from streamvlm.remember.recall import NOTHING, fit_to_budget
 from streamvlm.remember.settings import DEFAULTS, RecallSettings
 from streamvlm.remember.summary import summarise
+from streamvlm.remember.within import Stretch, check, overlaps
 from streamvlm.types import InputTokens, Interval, KVBlock, RawKV, Recall, StreamTime
 from streamvlm.vlm import VLM
 from streamvlm.vlm.inputs import bring_together
@@ -45,6 +48,7 @@ class KVMemory:
         self.num_evicted = 0
         self._vlm, self._local_blocks = vlm, local_blocks
         self._policy, self._max_span = policy, max_span
+        self._recall = recall
         self._blocks: dict[int, KVBlock] = {}
         self._index = BlockIndex(recall.score, recall.exact_vectors)
         self._next_id = 0
@@ -135,13 +139,25 @@ class KVMemory:
         block_id, block = next(reversed(self._blocks.items()))
         self._blocks[block_id] = replace(block, interval=block.interval.until(end))
 
-    def recall(self, probe: Tensor, num_blocks: int) -> Recall:
-        """The `num_blocks` blocks with the highest scores for `probe` float32 [R], oldest first.
-        Changes nothing.
+    def recall(
+        self, probe: Tensor, num_blocks: int, within: Sequence[Stretch] | None = None
+    ) -> Recall:
+        """The `num_blocks` blocks with the highest scores for `probe` float32 [R], oldest first: of
+        all, or of those that have a moment in one of the stretches `within` of stream seconds.
+
+        Only their best tokens where the settings have a budget; nothing where the best block does
+        not stand out as the settings want it to, unless stretches are given: who names a time means
+        history. Changes nothing. Raises ValueError for a stretch that ends before it starts.
         """
-        hits = dict(self._index.search(probe, num_blocks))
+        among = None if within is None else self._within(within)
+        hits = dict(self._index.search(probe, num_blocks, among))
+        if not hits or (within is None and not self._stands_out(probe, next(iter(hits)))):
+            return NOTHING
         chosen = [block for block_id, block in self._blocks.items() if block_id in hits]
-        return Recall(blocks=tuple(chosen), scores=tuple(hits[block.block_id] for block in chosen))
+        found = Recall(blocks=tuple(chosen), scores=tuple(hits[block.block_id] for block in chosen))
+        if not self._recall.max_tokens:
+            return found
+        return fit_to_budget(found, probe, self._recall.max_tokens, self._vlm.index_keys)
 
     def evict(self, budget_bytes: int) -> int:
         """Forget the oldest blocks until at most `budget_bytes` are used. Gives the number
@@ -163,6 +179,19 @@ class KVMemory:
         assert self._num_bytes <= self.budget_bytes, "over budget"
         assert self._index.block_ids() == set(self._blocks), "index and blocks differ"
         assert list(self._blocks) == sorted(self._blocks), "blocks out of order"
+
+    def _within(self, within: Sequence[Stretch]) -> list[int]:
+        check(within)
+        blocks = self._blocks.items()
+        return [block_id for block_id, block in blocks if overlaps(block.interval, within)]
+
+    def _stands_out(self, probe: Tensor, block_id: int) -> bool:
+        if not self._recall.gate:
+            return True
+        usual = self._index.sample(BACKGROUND_BLOCKS)
+        ids, scores = self._index.scores(probe, sorted({*usual, block_id}))
+        best = float(scores[ids == block_id])
+        return standing(scores, best) >= self._recall.gate
 
     def _keep(self, block: KVBlock) -> None:
         self._blocks[block.block_id] = block

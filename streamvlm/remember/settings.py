@@ -15,6 +15,11 @@ class RecallSettings:
     """A rule of `score.RULES`."""
     exact_vectors: int = EXACT_VECTORS
     """See `index.BlockIndex`."""
+    max_tokens: int = 0
+    """Most tokens that come back at a time, see `recall.fit_to_budget`; 0: whole blocks."""
+    gate: float = 0.0
+    """Nothing comes back unless the best block stands out this far, see `gate.standing`; 0: what is
+    found comes back."""
 
 
 DEFAULTS = RecallSettings()

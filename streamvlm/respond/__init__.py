@@ -4,6 +4,7 @@ evidence.
 
 from streamvlm.respond.answer import Answering
 from streamvlm.respond.look import look
+from streamvlm.respond.now import asks_about_now
 from streamvlm.respond.prompt import Prompt, assemble
 
-__all__ = ["Answering", "Prompt", "assemble", "look"]
+__all__ = ["Answering", "Prompt", "asks_about_now", "assemble", "look"]

@@ -40,11 +40,11 @@ class Beginning:
             local_blocks=remember.local_blocks,
             policy=remember.position_policy,
             max_span=remember.max_span,
-            now_recalls_nothing=remember.now_recalls_nothing,
             recall=RecallSettings(
                 score=remember.score,
                 exact_vectors=remember.exact_vectors,
                 max_tokens=remember.recall_tokens,
                 gate=remember.recall_gate,
+                now_recalls_nothing=remember.now_recalls_nothing,
             ),
         )

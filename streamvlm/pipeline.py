@@ -61,7 +61,6 @@ class StreamPipeline:
         policy: PositionPolicy,
         max_span: int,
         recall: RecallSettings = DEFAULTS,
-        now_recalls_nothing: bool = False,
     ) -> None:
         self.memory = KVMemory(
             vlm,
@@ -80,7 +79,7 @@ class StreamPipeline:
         """What the newest clip shows, coarsely, see `encode.scene`; None before the first."""
         self._fresh_clips = fresh_clips
         self._recall_blocks, self._max_question_tokens = recall_blocks, max_question_tokens
-        self._now_recalls_nothing = now_recalls_nothing
+        self._now_recalls_nothing = recall.now_recalls_nothing
         self._policy, self._max_span = policy, max_span
         self._fresh: deque[FreshClip] = deque()
         self._cursor = first_cursor
@@ -159,8 +158,7 @@ class StreamPipeline:
     def _append_one(self, segment: Reduced) -> None:
         if segment.clips:
             laid_out, self._cursor = lay_out(self._vlm, segment, self._cursor)
-            lengths = [len(clip) for clip in laid_out.clips]
-            self.memory.append(join(laid_out.clips), segment.interval, lengths)
+            self.memory.append(join(laid_out.clips), segment.interval, [*map(len, laid_out.clips)])
         elif self.memory.blocks:
             # Never what waits: it is newer than this segment.
             self.memory.extend(segment.interval.end)

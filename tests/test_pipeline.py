@@ -12,6 +12,7 @@ from streamvlm.encode import Encoder
 from streamvlm.gaps import DEGRADED, ENGINE_FAILED, MAX_GAPS
 from streamvlm.reduce import ReductionContext
 from streamvlm.reduce.stream import ClipByClip
+from streamvlm.remember import RecallSettings
 from streamvlm.types import KeptTokens, VisualTokens
 from streamvlm.vlm import load
 from streamvlm.vlm.qwen import QwenVL
@@ -303,9 +304,10 @@ def test_cuda_remembers_what_the_cpu_remembers(family: str) -> None:
 def test_a_question_about_now_recalls_nothing_where_that_is_set(vlm: QwenVL) -> None:
     clips = [make_clip(i, size=clip_size(vlm)) for i in range(5)]
     for is_set, recalled in ((True, 0), (False, 3)):
-        pipeline = make_pipeline(vlm, fresh_clips=2, now_recalls_nothing=is_set)
+        settings = RecallSettings(now_recalls_nothing=is_set)
+        pipeline = make_pipeline(vlm, fresh_clips=2, recall=settings)
         feed(pipeline, clips)
         about_now = ask(pipeline, "What is there right now?")
-        assert sum(each.block_id is not None for each in about_now._evidence) == recalled
+        assert sum(each.block_id is not None for each in about_now._started.evidence) == recalled
         about_anything = ask(pipeline, "What is there?")
-        assert sum(each.block_id is not None for each in about_anything._evidence) == 3
+        assert sum(each.block_id is not None for each in about_anything._started.evidence) == 3

@@ -45,8 +45,9 @@ class BlockIndex:
     """Summaries by block id, scored by one rule of `score.RULES`.
 
     Scores are exact always. Which blocks are scored is exact up to `exact_vectors`; beyond, all
-    those that are newer than the inverted file, and those that it finds. It is built in the
-    background: from when on it is used depends on the machine. Deletions hold at once.
+    those that are newer than the inverted file, and those of which it finds a vector by its inner
+    product with the probe. It is built in the background: from when on it is used depends on the
+    machine. Deletions hold at once.
     """
 
     def __init__(self, rule: str = "mean", exact_vectors: int = EXACT_VECTORS) -> None:
@@ -86,7 +87,7 @@ class BlockIndex:
             del self._newer[block_id]
         elif self._file is not None:
             self._file.remove(block_id)
-        if len(self) <= self._exact_blocks:
+        if self._file is not None and len(self) <= self._exact_blocks:
             self._file, self._newer = None, dict.fromkeys(self._summaries)
 
     def search(

@@ -20,6 +20,8 @@ class RecallSettings:
     gate: float = 0.0
     """Nothing comes back unless the best block stands out this far, see `gate.standing`; 0: what is
     found comes back."""
+    now_recalls_nothing: bool = False
+    """The memory is not even asked where a question says that it is about now."""
 
 
 DEFAULTS = RecallSettings()

@@ -50,11 +50,13 @@ class SummaryTable:
         self._ids[row], self._rows[block_id] = block_id, row
 
     def remove(self, block_id: int) -> None:
-        """Take a block out; raises KeyError where it is not in."""
+        """Take a block out, without a trace; raises KeyError where it is not in."""
         row, last = self._rows.pop(block_id), len(self)
         assert self._stack is not None
         if row != last:
             self._move(last, row)
+        for name in _PARTS:
+            getattr(self._stack, name)[last].zero_()
 
     def stack(self, block_ids: Sequence[int] | None = None) -> tuple[Tensor, Stack]:
         """Ids int64 [B] and summaries of these blocks, each in here, or of all; the latter valid

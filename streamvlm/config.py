@@ -65,7 +65,7 @@ class RememberConfig(Section):
     """Rotary positions of remembered blocks: as they were; with gaps capped; or without gaps."""
     max_span: Positive = 24_000
     """Widest range of rotary positions in one context; `keep` turns into `clamp` beyond it."""
-    score: Literal["mean", "cosine", "representatives", "vote", "bound"] = "mean"
+    score: Literal["mean", "cosine", "representatives", "vote", "bound"] = "vote"
     """How blocks are compared with a question, see `remember.score`."""
     exact_vectors: Positive = 200_000
     """With more vectors in the index, up to five a block, not all are compared with a question."""
@@ -75,7 +75,7 @@ class RememberConfig(Section):
     recall_gate: Annotated[float, Field(ge=0, le=100)] = 0.0
     """A question brings nothing back unless its best block scores this many (robust) standard
     deviations above the stream's usual one; 0: no such condition."""
-    now_recalls_nothing: bool = False
+    now_recalls_nothing: bool = True
     """Questions that say that they are about now bring nothing back, see `respond.now`."""
     snapshot_seconds: Annotated[float, Field(ge=0, le=86_400, allow_inf_nan=False)] = 60.0
     """How often what a stream remembers is written to the disk, besides when the service ends: as

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 import torch
 
+from streamvlm.beginning import Beginning
+from streamvlm.config import Config, RememberConfig
 from streamvlm.encode import Encoder
 from streamvlm.gaps import DEGRADED, ENGINE_FAILED, MAX_GAPS
 from streamvlm.reduce import ReductionContext
@@ -311,3 +313,14 @@ def test_a_question_about_now_recalls_nothing_where_that_is_set(vlm: QwenVL) -> 
         assert sum(each.block_id is not None for each in about_now._started.evidence) == recalled
         about_anything = ask(pipeline, "What is there?")
         assert sum(each.block_id is not None for each in about_anything._started.evidence) == 3
+
+
+def test_the_config_says_how_memory_is_searched(vlm: QwenVL) -> None:
+    remember = RememberConfig(
+        score="bound", exact_vectors=9, recall_tokens=8, recall_gate=7.0, now_recalls_nothing=False
+    )
+    pipeline = Beginning(vlm, Config(remember=remember)).pipeline()
+    assert pipeline.memory._recall == RecallSettings(
+        score="bound", exact_vectors=9, max_tokens=8, gate=7.0, now_recalls_nothing=False
+    )
+    assert Beginning(vlm, Config()).pipeline().memory._recall == RecallSettings()

@@ -11,8 +11,8 @@ from streamvlm.remember.index import EXACT_VECTORS
 class RecallSettings:
     """Plain values of `config.RememberConfig`."""
 
-    score: str = "mean"
-    """A rule of `score.RULES`."""
+    score: str = "vote"
+    """A rule of `score.RULES`; this one found the most with mini (benchmarks/recall.py)."""
     exact_vectors: int = EXACT_VECTORS
     """See `index.BlockIndex`."""
     max_tokens: int = 0
@@ -20,7 +20,7 @@ class RecallSettings:
     gate: float = 0.0
     """Nothing comes back unless the best block stands out this far, see `gate.standing`; 0: what is
     found comes back."""
-    now_recalls_nothing: bool = False
+    now_recalls_nothing: bool = True
     """The memory is not even asked where a question says that it is about now."""
 
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streamvlm.errors import CapacityError
-from streamvlm.remember import KVMemory
+from streamvlm.remember import KVMemory, RecallSettings
 from streamvlm.types import InputTokens, Interval
 from streamvlm.vlm.positions import text_positions
 from streamvlm.vlm.qwen import QwenVL
@@ -20,7 +20,13 @@ from tests.conftest import at, tiny_vlm
 def make_memory(vlm: QwenVL, budget_bytes: int, local_blocks: int = 2) -> KVMemory:
     prefix, _ = vlm.lay_out_prefix()
     sinks = vlm.prefill(prefix, vlm.open_context([])).kv
-    return KVMemory(vlm, sinks, budget_bytes=budget_bytes, local_blocks=local_blocks)
+    return KVMemory(
+        vlm,
+        sinks,
+        budget_bytes=budget_bytes,
+        local_blocks=local_blocks,
+        recall=RecallSettings(score="mean"),
+    )
 
 
 def segment(index: int, num_tokens: int) -> tuple[InputTokens, Interval]:

@@ -44,6 +44,7 @@ class Beginning:
                 score=remember.score,
                 exact_vectors=remember.exact_vectors,
                 max_tokens=remember.recall_tokens,
+                candidate_tokens=remember.candidate_tokens,
                 gate=remember.recall_gate,
                 now_recalls_nothing=remember.now_recalls_nothing,
             ),

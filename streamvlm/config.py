@@ -72,6 +72,9 @@ class RememberConfig(Section):
     recall_tokens: Annotated[int, Field(ge=0)] = 0
     """Of the blocks that a question brings back, the tokens that fit it best, up to this many; 0:
     whole blocks."""
+    candidate_tokens: Annotated[int, Field(ge=0)] = 16_384
+    """What fits a question best by the index, up to so many tokens, is read with the question once,
+    and the blocks that the model attends to most come back; 0: the index alone decides."""
     recall_gate: Annotated[float, Field(ge=0, le=100)] = 0.0
     """A question brings nothing back unless its best block scores this many (robust) standard
     deviations above the stream's usual one; 0: no such condition."""

@@ -20,10 +20,11 @@ from streamvlm.encode import PixelGate, check_finite, scene_of
 from streamvlm.errors import QuestionError, StreamEmptyError
 from streamvlm.evidence import Recent
 from streamvlm.gaps import DEGRADED, ENGINE_FAILED, MAX_GAPS, RESTARTED, GapLog
+from streamvlm.recalling import Recalling
 from streamvlm.recent import FreshClip, lay_out, lay_out_recent
 from streamvlm.reduce import Reduced, StreamReduction
 from streamvlm.remember import DEFAULTS, NOTHING, Counters, KVMemory, RecallSettings, Snapshot
-from streamvlm.respond import Answering, Prompt, asks_about_now, assemble, look
+from streamvlm.respond import Answering, Prompt, assemble, look
 from streamvlm.types import (
     Clip,
     Gap,
@@ -78,8 +79,15 @@ class StreamPipeline:
         self.scene: NDArray[np.float32] | None = None
         """What the newest clip shows, coarsely, see `encode.scene`; None before the first."""
         self._fresh_clips = fresh_clips
-        self._recall_blocks, self._max_question_tokens = recall_blocks, max_question_tokens
-        self._now_recalls_nothing = recall.now_recalls_nothing
+        self._max_question_tokens = max_question_tokens
+        self._recalling = Recalling(
+            vlm,
+            self.memory,
+            recall,
+            num_blocks=recall_blocks,
+            policy=policy,
+            max_span=max_span,
+        )
         self._policy, self._max_span = policy, max_span
         self._fresh: deque[FreshClip] = deque()
         self._cursor = first_cursor
@@ -186,7 +194,7 @@ class StreamPipeline:
         if not (self._fresh or self._reduction.waiting or self.memory.blocks):
             raise StreamEmptyError(f"stream {question.stream_id!r} has not shown a picture yet")
         self._check_length(question.text)
-        recall = self._recall(question.text)
+        recall = self._recalling.recall(question.text)
         recent, cursor = self._lay_out_recent()
         prompt = self._assemble(question.text, recall, recent, cursor)
         return Answering(
@@ -229,16 +237,6 @@ class StreamPipeline:
         tokens, most = len(self._vlm.lay_out_question(text, 0)), self._max_question_tokens
         if tokens > most:
             raise QuestionError(f"the question has {tokens} tokens; at most {most} are allowed")
-
-    def _recall(self, text: str) -> Recall:
-        """A first pass over the question alone gives the probe that the index is searched with."""
-        is_about_now = self._now_recalls_nothing and asks_about_now(text)
-        if is_about_now or not (self._recall_blocks and self.memory.blocks):
-            return NOTHING
-        sinks = self.memory.sinks
-        inputs = self._vlm.lay_out_question(text, len(sinks))
-        probe = self._vlm.prefill(inputs, self._vlm.open_context([sinks])).probe
-        return self.memory.recall(probe, self._recall_blocks)
 
     def _lay_out_recent(self) -> tuple[list[Recent], Cursor]:
         return lay_out_recent(self._vlm, self._reduction.waiting, self._fresh, self._cursor)

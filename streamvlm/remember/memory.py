@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import accumulate
 
 from torch import Tensor
 
@@ -142,19 +143,42 @@ class KVMemory:
     def recall(
         self, probe: Tensor, num_blocks: int, within: Sequence[Stretch] | None = None
     ) -> Recall:
-        """The `num_blocks` blocks with the highest scores for `probe` float32 [R], oldest first: of
-        all, or of those that have a moment in one of the stretches `within` of stream seconds.
+        """`find`, then `fit`."""
+        return self.fit(self.find(probe, num_blocks, within), probe)
 
-        Only their best tokens where the settings have a budget; nothing where the best block does
-        not stand out as the settings want it to, unless stretches are given: who names a time means
-        history. Changes nothing. Raises ValueError for a stretch that ends before it starts.
+    def find(
+        self,
+        probe: Tensor,
+        num_blocks: int,
+        within: Sequence[Stretch] | None = None,
+        *,
+        max_tokens: int | None = None,
+    ) -> Recall:
+        """The `num_blocks` blocks with the highest scores for `probe` float32 [R], oldest first: of
+        all, or of those that have a moment in one of the stretches `within` of stream seconds. With
+        `max_tokens` the best ones that have no more together, but never fewer than `num_blocks`.
+
+        Nothing where the best block does not stand out as the settings want it to, unless stretches
+        are given: who names a time means history. Changes nothing. Raises ValueError for a stretch
+        that ends before it starts.
         """
         among = None if within is None else self._within(within)
-        hits = dict(self._index.search(probe, num_blocks, among))
-        if not hits or (within is None and not self._stands_out(probe, next(iter(hits)))):
+        most = num_blocks if max_tokens is None else len(self._blocks)
+        hits = self._index.search(probe, most, among)
+        if not hits or (within is None and not self._stands_out(probe, hits[0][0])):
             return NOTHING
-        chosen = [block for block_id, block in self._blocks.items() if block_id in hits]
-        found = Recall(blocks=tuple(chosen), scores=tuple(hits[block.block_id] for block in chosen))
+        if max_tokens is not None:
+            lengths = (len(self._blocks[block_id].kv) for block_id, _ in hits)
+            fitting = sum(total <= max_tokens for total in accumulate(lengths))
+            hits = hits[: max(num_blocks, fitting)]
+        scores = dict(hits)
+        chosen = [block for block_id, block in self._blocks.items() if block_id in scores]
+        return Recall(
+            blocks=tuple(chosen), scores=tuple(scores[block.block_id] for block in chosen)
+        )
+
+    def fit(self, found: Recall, probe: Tensor) -> Recall:
+        """Only the best tokens of these blocks where the settings have a budget."""
         if not self._recall.max_tokens:
             return found
         return fit_to_budget(found, probe, self._recall.max_tokens, self._vlm.index_keys)

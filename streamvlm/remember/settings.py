@@ -17,6 +17,9 @@ class RecallSettings:
     """See `index.BlockIndex`."""
     max_tokens: int = 0
     """Most tokens that come back at a time, see `recall.fit_to_budget`; 0: whole blocks."""
+    candidate_tokens: int = 16_384
+    """Blocks that the index finds, up to so many tokens, of which the model says by its attention
+    which come back; 0: the index alone says it."""
     gate: float = 0.0
     """Nothing comes back unless the best block stands out this far, see `gate.standing`; 0: what is
     found comes back."""

@@ -50,6 +50,13 @@ class Prefilled(Protocol):
         """
         ...
 
+    def attention(self, lengths: Sequence[int]) -> Tensor:
+        """float32 [P] cpu, in [0, 1], for the P pieces of `lengths` tokens that the context began
+        with: the largest share of its attention that any head of any layer gives to the piece, from
+        the last token.
+        """
+        ...
+
 
 class VLM(Protocol):
     """A video language model. Not thread-safe: one thread owns it."""

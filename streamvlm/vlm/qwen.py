@@ -46,10 +46,12 @@ class _QwenPrefilled:
         inputs: InputTokens,
         hidden: Tensor,
         caught: Caught,
+        keys: list[Tensor],
         values: list[Tensor],
     ) -> None:
+        """`keys` are the rotated ones of the whole context, [G,S,E] a layer."""
         self._model, self._inputs, self._hidden = model, inputs, hidden
-        self._caught, self._values = caught, values
+        self._caught, self._keys, self._values = caught, keys, values
 
     @cached_property
     def kv(self) -> RawKV:
@@ -67,6 +69,21 @@ class _QwenPrefilled:
     def probe(self) -> Tensor:
         heads = self._model.split_heads(self._caught.queries[0]).float().mean(dim=1)  # [H,E]
         return self._model.mean_over_groups(heads).flatten().cpu()
+
+    @torch.inference_mode()
+    def attention(self, lengths: Sequence[int]) -> Tensor:
+        """See `Prefilled.attention`."""
+        raw = torch.stack([self._model.split_heads(each) for each in self._caught.last_queries])
+        queries = self._model.rotate(raw, self._inputs.positions[-1:])  # [L,H,1,E]
+        piece = torch.repeat_interleave(torch.tensor(lengths)).to(queries.device)
+        most = torch.zeros(len(lengths), device=queries.device)
+        for query, keys in zip(queries, self._keys, strict=True):
+            grouped = query.view(len(keys), -1, query.shape[-1])  # [G,H/G,E]
+            scores = (grouped @ keys.transpose(1, 2)).float() * grouped.shape[-1] ** -0.5
+            shares = scores.softmax(dim=-1)[..., : len(piece)].flatten(0, 1)  # [H,S]
+            of_pieces = shares.new_zeros(len(shares), len(lengths)).index_add(1, piece, shares)
+            most = torch.maximum(most, of_pieces.amax(dim=0))
+        return most.cpu()
 
 
 class QwenVL:
@@ -217,8 +234,10 @@ class QwenVL:
             index_layer=self._index_layer,
         ) as caught:
             hidden = self._run(inputs, context)
-        cached = [layer.values[0, :, -len(inputs) :] for layer in context.cache.layers]
-        return _QwenPrefilled(self, inputs, hidden[-1], caught, cached)
+        layers = context.cache.layers
+        keys = [layer.keys[0] for layer in layers]
+        values = [layer.values[0, :, -len(inputs) :] for layer in layers]
+        return _QwenPrefilled(self, inputs, hidden[-1], caught, keys, values)
 
     @torch.inference_mode()
     def decode(self, token_id: int, position: int, context: Context) -> Tensor:

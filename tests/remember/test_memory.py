@@ -126,3 +126,16 @@ def test_the_books_show_a_planted_error() -> None:
     memory._index.remove(0)
     with pytest.raises(AssertionError, match="index and blocks differ"):
         memory.check()
+
+
+def test_candidates_are_the_best_that_fit_together_but_never_too_few() -> None:
+    vlm = tiny_vlm("qwen3-vl")
+    memory = make_memory(vlm, 1000 * vlm.kv_bytes_per_token)
+    for index in range(6):
+        memory.append(*segment(index, 10))
+    probe = torch.randn(64, generator=torch.Generator().manual_seed(1))
+    scores = {b.block_id: float(b.summary.mean.flatten() @ probe) for b in memory.blocks}
+    order = sorted(scores, key=lambda block_id: -scores[block_id])
+    for max_tokens, count in ((30, 3), (39, 3), (10, 2), (0, 2), (1000, 6)):
+        found = memory.find(probe, 2, max_tokens=max_tokens)
+        assert [block.block_id for block in found.blocks] == sorted(order[:count])

@@ -30,14 +30,11 @@ def test_a_context_is_a_private_copy(vlm: QwenVL) -> None:
 
 
 def test_a_probe_finds_the_keys_that_its_queries_attend_to(vlm: QwenVL) -> None:
-    """Summary and probe live in one space: a block of the question's own kind scores above a
-    negated one.
-    """
+    """Keys and probe live in one space."""
     question = vlm.lay_out_question("What is at the left of the door?", 0)
     done = vlm.prefill(question, vlm.open_context([]))
-    everything = torch.ones(len(question), dtype=torch.bool)
-    summary = vlm.summary(done.kv, everything)
-    assert summary.shape == done.probe.shape and summary.dtype == torch.float32
+    keys = vlm.index_keys(done.kv).flatten(1)
+    assert keys.shape == (len(question), len(done.probe)) and keys.dtype == torch.float32
 
 
 def test_vision_is_one_forward_over_clips_of_all_sizes(

@@ -1,0 +1,52 @@
+"""Which of the blocks that an index found the model itself looks at, asked once.
+
+An index compares keys with a question and knows neither where they stand nor what the layers above
+make of them. The model does: the question is read over all candidates at once, and what its last
+token attends to is what the answer would begin with. Everything else is left out of the answer's
+context, where it would only distract.
+"""
+
+from __future__ import annotations
+
+from streamvlm.respond.prompt import assemble
+from streamvlm.types import RawKV, Recall
+from streamvlm.vlm import VLM, Cursor
+from streamvlm.vlm.positions import PositionPolicy
+
+
+def most_attended(
+    vlm: VLM,
+    question: str,
+    *,
+    sinks: RawKV,
+    candidates: Recall,
+    num_blocks: int,
+    policy: PositionPolicy,
+    max_span: int,
+) -> Recall:
+    """The `num_blocks` candidates that a head of any layer attends to most, oldest first, with that
+    share of its attention, in [0, 1], as scores; equal ones go to the older. All of them, with the
+    scores that they have, where there are no more.
+
+    Costs one prefill of the question over all candidates. Changes nothing.
+    """
+    if len(candidates.blocks) <= num_blocks:
+        return candidates
+    following = max(int(block.kv.positions.max()) for block in candidates.blocks) + 1
+    prompt = assemble(
+        vlm,
+        question,
+        sinks=sinks,
+        recall=candidates,
+        recent=(),
+        cursor=Cursor(text=following),
+        policy=policy,
+        max_span=max_span,
+    )
+    context = vlm.open_context(prompt.remembered)
+    shares = vlm.prefill(prompt.inputs, context).attention(list(map(len, prompt.remembered)))[1:]
+    best = shares.sort(descending=True, stable=True).indices[:num_blocks].sort().values.tolist()
+    return Recall(
+        blocks=tuple(candidates.blocks[place] for place in best),
+        scores=tuple(float(shares[place]) for place in best),
+    )

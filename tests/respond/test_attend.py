@@ -1,0 +1,74 @@
+"""The model's own attention chooses among what the index found."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from streamvlm.pipeline import StreamPipeline
+from streamvlm.remember import RecallSettings
+from streamvlm.respond import most_attended
+from streamvlm.types import Recall
+from streamvlm.vlm.qwen import QwenVL
+from tests.conftest import clip_size, make_clip
+from tests.streams import ask, feed, make_pipeline
+
+
+def candidates(vlm: QwenVL) -> tuple[Recall, StreamPipeline]:
+    pipeline = make_pipeline(vlm, fresh_clips=2, segment_clips=2)
+    feed(pipeline, [make_clip(i, size=clip_size(vlm)) for i in range(14)])
+    blocks = pipeline.memory.blocks
+    return Recall(blocks=blocks, scores=tuple(map(float, range(len(blocks))))), pipeline
+
+
+def attended(vlm: QwenVL, found: Recall, pipeline: StreamPipeline, num_blocks: int) -> Recall:
+    return most_attended(
+        vlm,
+        "What?",
+        sinks=pipeline.memory.sinks,
+        candidates=found,
+        num_blocks=num_blocks,
+        policy="keep",
+        max_span=24_000,
+    )
+
+
+def test_what_the_last_token_attends_to_comes_back_oldest_first(vlm: QwenVL) -> None:
+    found, pipeline = candidates(vlm)
+    sinks = pipeline.memory.sinks
+    pieces = [sinks, *(block.kv for block in found.blocks)]
+    following = max(int(piece.positions.max()) for piece in pieces) + 1
+    inputs = vlm.lay_out_question("What?", following)
+    shares = vlm.prefill(inputs, vlm.open_context(pieces)).attention([*map(len, pieces)])[1:]
+    best = sorted(shares.argsort(descending=True)[:2].tolist())
+
+    recall = attended(vlm, found, pipeline, 2)
+    assert [block.block_id for block in recall.blocks] == [found.blocks[i].block_id for i in best]
+    assert recall.scores == tuple(float(shares[i]) for i in best)
+
+
+def test_a_block_that_draws_attention_is_found(vlm: QwenVL) -> None:
+    """Keys four times as long are what a sharpened softmax goes to, in some head."""
+    found, pipeline = candidates(vlm)
+    loud = found.blocks[3]
+    louder = replace(loud, kv=replace(loud.kv, keys=40 * loud.kv.keys))
+    among = replace(found, blocks=(*found.blocks[:3], louder, *found.blocks[4:]))
+    (chosen,) = attended(vlm, among, pipeline, 1).blocks
+    assert chosen.block_id == loud.block_id
+
+
+def test_few_candidates_all_come_back_as_they_are(vlm: QwenVL) -> None:
+    found, pipeline = candidates(vlm)
+    assert attended(vlm, found, pipeline, len(found.blocks)) is found
+
+
+def test_the_index_alone_decides_where_that_is_set(vlm: QwenVL) -> None:
+    """And evidence says by its score who decided: a share of attention is in [0, 1]."""
+    scores = {}
+    for candidate_tokens in (0, 10_000):
+        settings = RecallSettings(candidate_tokens=candidate_tokens)
+        pipeline = make_pipeline(vlm, recall_blocks=2, fresh_clips=2, recall=settings)
+        feed(pipeline, [make_clip(i, size=clip_size(vlm)) for i in range(14)])
+        evidence = ask(pipeline, "What?")._started.evidence
+        scores[candidate_tokens] = [each.score for each in evidence if each.block_id is not None]
+    assert [*map(len, scores.values())] == [2, 2] and scores[0] != scores[10_000]
+    assert all(0 < share <= 1 for share in scores[10_000])

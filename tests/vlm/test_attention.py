@@ -1,0 +1,52 @@
+"""What a prefill says of the attention it paid, against transformers' own weights."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from streamvlm.vlm.qwen import QwenVL
+from tests.conftest import FAMILIES, tiny_vlm
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_attention_is_that_of_the_model(family: str) -> None:
+    """Its eager attention gives weights: those of the last token, summed over each piece, and the
+    most of any head and layer.
+    """
+    vlm = tiny_vlm(family, dtype="float64", sharpened=True)
+    first = vlm.lay_out_question("A red van came at noon and left.", 0)
+    second = vlm.lay_out_question("Where?", len(first))
+    lengths = [4, len(first) - 4]
+    context = vlm.open_context([vlm.prefill(first, vlm.open_context([])).kv])
+    found = vlm.prefill(second, context).attention(lengths)
+
+    weights = last_weights(vlm, torch.cat([first.embeddings, second.embeddings]))
+    pieces = [weights[..., : lengths[0]], weights[..., lengths[0] : len(first)]]
+    expected = [float(piece.sum(dim=-1).max()) for piece in pieces]
+    assert found.dtype == torch.float32 and found.tolist() == pytest.approx(expected, abs=1e-5)
+    assert max(expected) > 0.3, "attention is too even to show an error"
+
+
+def test_a_context_that_grows_afterwards_does_not_count(vlm: QwenVL) -> None:
+    first, second = vlm.lay_out_question("one", 0), vlm.lay_out_question("two", 20)
+    context = vlm.open_context([vlm.prefill(first, vlm.open_context([])).kv])
+    prefilled = vlm.prefill(second, context)
+    before = prefilled.attention([len(first)])
+    vlm.decode(5, 60, context)
+    assert torch.equal(prefilled.attention([len(first)]), before)
+
+
+def last_weights(vlm: QwenVL, embeddings: torch.Tensor) -> torch.Tensor:
+    """[L,H,S]: attention of the last of all tokens, text counting up from 0."""
+    text_model = vlm._text_model
+    implementation = text_model.config._attn_implementation
+    text_model.config._attn_implementation = "eager"
+    try:
+        positions = torch.arange(len(embeddings)).expand(3, 1, -1)
+        output = text_model(
+            inputs_embeds=embeddings[None], position_ids=positions, output_attentions=True
+        )
+    finally:
+        text_model.config._attn_implementation = implementation
+    return torch.stack([layer[0, :, -1] for layer in output.attentions])

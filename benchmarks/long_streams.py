@@ -42,11 +42,13 @@ ASKED_EVERY_SECONDS = 600
 console = Console(highlight=False)
 
 
-def case(seed: int, seconds: int, per_age: int) -> Case:
-    """A stream with up to `per_age` questions of each age, and without one, at each moment."""
-    script = write_script(seed, float(seconds), PACE)
+def case(
+    seed: int, seconds: int, per_age: int, pace: Pace = PACE, every: int = ASKED_EVERY_SECONDS
+) -> Case:
+    """A stream with up to `per_age` questions of each age, and without one, `every` so often."""
+    script = write_script(seed, float(seconds), pace)
     shown = looks(script, [float(second) for second in range(seconds)])
-    moments = range(min(ASKED_EVERY_SECONDS, seconds), seconds + 1, ASKED_EVERY_SECONDS)
+    moments = range(min(every, seconds), seconds + 1, every)
     items = [item for moment in moments for item in _items(seed, shown[:moment], per_age)]
     return Case(video=SyntheticVideo(script=script), items=tuple(items))
 

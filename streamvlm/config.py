@@ -72,7 +72,7 @@ class RememberConfig(Section):
     recall_tokens: Annotated[int, Field(ge=0)] = 0
     """Of the blocks that a question brings back, the tokens that fit it best, up to this many; 0:
     whole blocks."""
-    candidate_tokens: Annotated[int, Field(ge=0)] = 16_384
+    candidate_tokens: Annotated[int, Field(ge=0)] = 8_192
     """What fits a question best by the index, up to so many tokens, is read with the question once,
     and the blocks that the model attends to most come back; 0: the index alone decides."""
     recall_gate: Annotated[float, Field(ge=0, le=100)] = 0.0

@@ -20,7 +20,7 @@ from streamvlm.encode import PixelGate, check_finite, scene_of
 from streamvlm.errors import QuestionError, StreamEmptyError
 from streamvlm.evidence import Recent
 from streamvlm.gaps import DEGRADED, ENGINE_FAILED, MAX_GAPS, RESTARTED, GapLog
-from streamvlm.recalling import Recalling
+from streamvlm.recalling import Recalling, Recalls
 from streamvlm.recent import FreshClip, lay_out, lay_out_recent
 from streamvlm.reduce import Reduced, StreamReduction
 from streamvlm.remember import DEFAULTS, NOTHING, Counters, KVMemory, RecallSettings, Snapshot
@@ -80,10 +80,10 @@ class StreamPipeline:
         """What the newest clip shows, coarsely, see `encode.scene`; None before the first."""
         self._fresh_clips = fresh_clips
         self._max_question_tokens = max_question_tokens
-        self._recalling = Recalling(
-            vlm,
-            self.memory,
-            recall,
+        self.recalling: Recalls = Recalling(
+            vlm=vlm,
+            memory=self.memory,
+            settings=recall,
             num_blocks=recall_blocks,
             policy=policy,
             max_span=max_span,
@@ -194,7 +194,7 @@ class StreamPipeline:
         if not (self._fresh or self._reduction.waiting or self.memory.blocks):
             raise StreamEmptyError(f"stream {question.stream_id!r} has not shown a picture yet")
         self._check_length(question.text)
-        recall = self._recalling.recall(question.text)
+        recall = self.recalling.recall(question.text, None)
         recent, cursor = self._lay_out_recent()
         prompt = self._assemble(question.text, recall, recent, cursor)
         return Answering(

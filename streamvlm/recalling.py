@@ -2,51 +2,59 @@
 
 from __future__ import annotations
 
-from streamvlm.remember import NOTHING, KVMemory, RecallSettings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from streamvlm.remember import NOTHING, KVMemory, RecallSettings, Stretch
 from streamvlm.respond import asks_about_now, most_attended
 from streamvlm.types import Recall
 from streamvlm.vlm import VLM
 from streamvlm.vlm.positions import PositionPolicy
 
 
+class Recalls(Protocol):
+    """A way to recall. Reads a memory, never changes it."""
+
+    def recall(self, question: str, within: Sequence[Stretch] | None) -> Recall:
+        """What comes back for a question; only of the stretches `within` where they are given."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Recalling:
-    """How the questions about one stream recall. Reads its memory, never changes it."""
+    """How the questions about one stream recall."""
 
-    def __init__(
-        self,
-        vlm: VLM,
-        memory: KVMemory,
-        settings: RecallSettings,
-        *,
-        num_blocks: int,
-        policy: PositionPolicy,
-        max_span: int,
-    ) -> None:
-        self._vlm, self._memory, self._settings = vlm, memory, settings
-        self._num_blocks, self._policy, self._max_span = num_blocks, policy, max_span
+    vlm: VLM
+    memory: KVMemory
+    settings: RecallSettings
+    num_blocks: int
+    """Most blocks that come back."""
+    policy: PositionPolicy
+    max_span: int
 
-    def recall(self, question: str) -> Recall:
-        """A first pass over the question alone gives the probe that the index is searched with, a
-        second one over what it found says what the model attends to.
+    def recall(self, question: str, within: Sequence[Stretch] | None) -> Recall:
+        """See `Recalls`. A first pass over the question alone gives the probe that the index is
+        searched with, a second one over what it found says what the model attends to.
         """
-        is_about_now = self._settings.now_recalls_nothing and asks_about_now(question)
-        if is_about_now or not (self._num_blocks and self._memory.blocks):
+        is_about_now = self.settings.now_recalls_nothing and asks_about_now(question)
+        if is_about_now or not (self.num_blocks and self.memory.blocks):
             return NOTHING
-        sinks = self._memory.sinks
-        inputs = self._vlm.lay_out_question(question, len(sinks))
-        probe = self._vlm.prefill(inputs, self._vlm.open_context([sinks])).probe
-        if not self._settings.candidate_tokens:
-            return self._memory.recall(probe, self._num_blocks)
-        candidates = self._memory.find(
-            probe, self._num_blocks, max_tokens=self._settings.candidate_tokens
+        sinks = self.memory.sinks
+        inputs = self.vlm.lay_out_question(question, len(sinks))
+        probe = self.vlm.prefill(inputs, self.vlm.open_context([sinks])).probe
+        if not self.settings.candidate_tokens:
+            return self.memory.recall(probe, self.num_blocks, within)
+        candidates = self.memory.find(
+            probe, self.num_blocks, within, max_tokens=self.settings.candidate_tokens
         )
         attended = most_attended(
-            self._vlm,
+            self.vlm,
             question,
             sinks=sinks,
             candidates=candidates,
-            num_blocks=self._num_blocks,
-            policy=self._policy,
-            max_span=self._max_span,
+            num_blocks=self.num_blocks,
+            policy=self.policy,
+            max_span=self.max_span,
         )
-        return self._memory.fit(attended, probe)
+        return self.memory.fit(attended, probe)

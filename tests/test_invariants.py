@@ -185,7 +185,7 @@ def order_of_blocks_is_irrelevant(vlm: QwenVL) -> None:
 
 def question_starts_behind_everything(vlm: QwenVL, policy: str) -> None:
     pipeline = watched(vlm, num_clips=9, policy=policy, max_span=40, fresh_clips=2, segment_clips=2)
-    pipeline._recalling._num_blocks = 2
+    pipeline.recalling = replace(pipeline.recalling, num_blocks=2)
     prompt = ask(pipeline, TEXT)._prompt
     ledgers = [kv.positions for kv in prompt.remembered]
     visual = prompt.inputs.positions[prompt.inputs.is_visual]

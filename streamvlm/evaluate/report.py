@@ -24,7 +24,9 @@ AGES: dict[str, float] = {
     "1-5 min": 300.0,
     "5-15 min": 900.0,
     "15-30 min": 1800.0,
-    "over 30 min": inf,
+    "30-60 min": 3600.0,
+    "1-2 h": 7200.0,
+    "over 2 h": inf,
 }
 """Bins for how long ago something was, by the seconds at which each ends."""
 

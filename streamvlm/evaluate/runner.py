@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import groupby, islice
 
@@ -20,6 +20,7 @@ from streamvlm.evaluate.items import Case, Item, Video
 from streamvlm.evaluate.methods import Method
 from streamvlm.evaluate.outcomes import Outcome
 from streamvlm.pipeline import StreamPipeline
+from streamvlm.recalling import Recalls
 from streamvlm.reduce import build_reducer
 from streamvlm.respond import Answering
 from streamvlm.types import (
@@ -31,6 +32,9 @@ from streamvlm.types import (
     VisualTokens,
 )
 from streamvlm.vlm import VLM
+
+WayToRecall = Callable[[StreamPipeline], Recalls]
+"""Another way than a pipeline's own, over its memory."""
 
 OwnScore = Callable[[Item, str], float | None]
 """A suite's own rule: the score of an answer to an item in 0..1; None where it has none."""
@@ -47,9 +51,11 @@ def run(
     config: Config,
     max_new_tokens: int = 32,
     own_score: OwnScore | None = None,
+    other_ways: Mapping[str, WayToRecall] | None = None,
 ) -> Iterator[Outcome]:
     """Watch each video and ask its items at their moments, greedily: an outcome for each item and
-    method, the items in order and the methods in order for each.
+    method, the items in order and the methods in order for each. Behind each method's own outcome
+    come those with `other_ways` to recall from the same memory, under the names of these.
 
     An item is asked when the last clip of which all frames were taken by its `asked_seconds` has
     been seen, and no clip after it is shown to any method. Holds the memories of one video at a
@@ -76,6 +82,11 @@ def run(
             for item in items:
                 for view in views:
                     yield view.answer(case.video.video_id, item, max_new_tokens, own_score)
+                    for name, way in (other_ways or {}).items():
+                        outcome = view.answer(
+                            case.video.video_id, item, max_new_tokens, own_score, way
+                        )
+                        yield replace(outcome, method=name)
 
 
 def _check_order(case: Case) -> None:
@@ -127,9 +138,14 @@ class _View:
             self._pipeline.feed(tokens)
 
     def answer(
-        self, video_id: str, item: Item, max_new_tokens: int, own_score: OwnScore | None
+        self,
+        video_id: str,
+        item: Item,
+        max_new_tokens: int,
+        own_score: OwnScore | None,
+        way: WayToRecall | None = None,
     ) -> Outcome:
-        """Ask, and score the answer."""
+        """Ask, and score the answer; by another `way` to recall than the pipeline's own."""
         assert self._shown_until <= item.asked_seconds, "a clip from the future was shown"
         pipeline = self._begun_with_window() if self._method.is_window else self._pipeline
         question = Question(
@@ -138,7 +154,10 @@ class _View:
             text=item.question,
             sampling=Sampling(max_new_tokens=max_new_tokens),
         )
+        own = pipeline.recalling
+        pipeline.recalling = way(pipeline) if way else own
         finished = _finish(pipeline.ask(question, time.monotonic()), item.asked_seconds)
+        pipeline.recalling = own
         return Outcome.of(
             item,
             finished,

@@ -7,6 +7,7 @@ from streamvlm.remember.memory import KVMemory
 from streamvlm.remember.recall import NOTHING
 from streamvlm.remember.settings import DEFAULTS, RecallSettings
 from streamvlm.remember.snapshot import Snapshot, SnapshotFolder
+from streamvlm.remember.within import Stretch
 
 __all__ = [
     "DEFAULTS",
@@ -16,4 +17,5 @@ __all__ = [
     "RecallSettings",
     "Snapshot",
     "SnapshotFolder",
+    "Stretch",
 ]

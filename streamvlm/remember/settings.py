@@ -17,7 +17,7 @@ class RecallSettings:
     """See `index.BlockIndex`."""
     max_tokens: int = 0
     """Most tokens that come back at a time, see `recall.fit_to_budget`; 0: whole blocks."""
-    candidate_tokens: int = 16_384
+    candidate_tokens: int = 8_192
     """Blocks that the index finds, up to so many tokens, of which the model says by its attention
     which come back; 0: the index alone says it."""
     gate: float = 0.0

@@ -107,7 +107,9 @@ def test_methods_are_counted_apart_in_their_order() -> None:
         (299.0, ["1-5 min"]),
         (300.0, ["5-15 min"]),
         (1000.0, ["15-30 min"]),
-        (1800.0, ["over 30 min"]),
+        (1800.0, ["30-60 min"]),
+        (3600.0, ["1-2 h"]),
+        (7200.0, ["over 2 h"]),
     ],
 )
 def test_an_item_is_in_the_bin_of_its_age(age: float | None, bins: list[str]) -> None:

@@ -18,7 +18,7 @@ from streamvlm.evaluate.outcomes import Outcome
 from streamvlm.evaluate.runner import fit, run
 from streamvlm.evaluate.suites import mini
 from streamvlm.evaluate.world.script import write
-from streamvlm.types import Clip, Sampling
+from streamvlm.types import Clip, Recall, Sampling
 from streamvlm.vlm.qwen import QwenVL
 from tests.conftest import clip_size, make_clip, tiny_vlm
 from tests.streams import offline_logits
@@ -281,3 +281,26 @@ def test_items_out_of_order_are_refused() -> None:
     vlm = tiny_vlm("qwen3-vl")
     with pytest.raises(ValueError, match="door"):
         outcomes(vlm, noise(vlm, 4), [3.0, 1.0], "full")
+
+
+class Nothing:
+    """A way to recall: none."""
+
+    def recall(self, question: str, within: object) -> Recall:
+        return Recall(blocks=(), scores=())
+
+
+def test_other_ways_recall_from_the_same_memory() -> None:
+    """And what the method itself answers is what it answers without them."""
+    vlm = tiny_vlm("qwen3-vl")
+    case = Case(video=MadeVideo(noise(vlm)), items=(item(9.9),))
+    methods = [method("service")]
+    (plain,) = run(vlm, [case], methods, config=SMALL_BLOCKS, max_new_tokens=6)
+    ways = {"nothing": lambda _: Nothing(), "itself": lambda pipeline: pipeline.recalling}
+    own, without, again = run(
+        vlm, [case], methods, config=SMALL_BLOCKS, max_new_tokens=6, other_ways=ways
+    )
+    assert [each.method for each in (own, without, again)] == ["service", "nothing", "itself"]
+    tokens = [each.usage.recalled_tokens for each in (plain, own, without, again)]
+    assert tokens[0] == tokens[1] == tokens[3] > tokens[2] > 0
+    assert plain.answer == own.answer == again.answer

@@ -43,7 +43,7 @@ def run(
 ) -> None:
     """Go on with the run in this folder, or begin one."""
     settings = SETTINGS[size]
-    torch.set_num_threads(os.cpu_count() or 1)
+    torch.set_num_threads(len(os.sched_getaffinity(0)))
     torch.set_float32_matmul_precision("high")
     for number in range(legs):
         leg = Leg(folder, settings, minutes, is_last=last and number == legs - 1)

@@ -111,6 +111,7 @@ def stream_metrics(streams: Sequence[StreamStatus]) -> Iterator[Metric]:
         "vision_tokens_in": ("Visual tokens before reduction.", lambda e: e.memory.tokens_seen),
         "vision_tokens_kept": ("Visual tokens behind it.", lambda e: e.memory.tokens_kept),
         "evicted_blocks": ("Blocks that had to go.", lambda each: each.memory.evicted_blocks),
+        "lost_blocks": ("... because of the disk.", lambda each: each.memory.lost_blocks),
     }
     for name, (text, value) in gauges.items():
         gauge = GaugeMetricFamily(f"streamvlm_{name}", text, labels=["stream"])
@@ -123,6 +124,19 @@ def stream_metrics(streams: Sequence[StreamStatus]) -> Iterator[Metric]:
         for status in streams:
             counter.add_metric([status.stream_id], count(status))
         yield counter
+    yield from _tier_metrics(streams)
+
+
+def _tier_metrics(streams: Sequence[StreamStatus]) -> Iterator[Metric]:
+    labels = ["stream", "tier", "form"]
+    size = GaugeMetricFamily("streamvlm_tier_bytes", "What blocks take where.", labels=labels)
+    count = GaugeMetricFamily("streamvlm_tier_blocks", "Blocks there.", labels=labels)
+    for status in streams:
+        for each in status.memory.tiers:
+            size.add_metric([status.stream_id, each.tier, each.form], each.num_bytes)
+            count.add_metric([status.stream_id, each.tier, each.form], each.blocks)
+    yield size
+    yield count
 
 
 def snapshot_metrics(snapshots: Sequence[SnapshotStatus]) -> Iterator[Metric]:

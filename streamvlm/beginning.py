@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from streamvlm.config import Config
+from streamvlm.errors import ConfigError
 from streamvlm.pipeline import StreamPipeline
 from streamvlm.reduce import build_reducer, open_stream
-from streamvlm.remember import RecallSettings
+from streamvlm.remember import RecallSettings, Rung, SharedBudget, Storage
+from streamvlm.types import Tier
 from streamvlm.vlm import VLM
 
 
 class Beginning:
-    """The reducer and the sinks of all streams of a model, made once."""
+    """The reducer, the sinks and the budget of all streams of a model, made once."""
 
     def __init__(self, vlm: VLM, config: Config) -> None:
         """Raises ConfigError."""
@@ -18,14 +22,44 @@ class Beginning:
         self._reducer = build_reducer(config.reduce)
         prefix, self._cursor = vlm.lay_out_prefix()
         self._sinks = vlm.prefill(prefix, vlm.open_context([])).kv
+        remember = config.remember
+        self._lower = tuple(
+            rung
+            for rung in (
+                Rung(
+                    tier=Tier.HOST,
+                    budget_bytes=remember.host_budget_bytes,
+                    form=remember.host_form,
+                ),
+                Rung(
+                    tier=Tier.DISK,
+                    budget_bytes=remember.disk_budget_bytes,
+                    form=remember.disk_form,
+                ),
+            )
+            if rung.budget_bytes
+        )
+        totals = {
+            Tier.DEVICE: remember.total_budget_bytes,
+            Tier.HOST: remember.total_host_budget_bytes,
+            Tier.DISK: remember.total_disk_budget_bytes,
+        }
+        self._shared = SharedBudget({tier: limit for tier, limit in totals.items() if limit})
 
     @property
     def needs_salience(self) -> bool:
         """Whether the reducer asks how much the vision tower attends to each token."""
         return "salience" in self._reducer.needs
 
-    def pipeline(self) -> StreamPipeline:
-        """A stream that has seen nothing."""
+    def pipeline(self, folder: Path | None = None) -> StreamPipeline:
+        """A stream that has seen nothing; `folder` is for what it keeps on the disk. Raises
+        ConfigError where there is none and the config wants one.
+        """
+        if folder is None and self._config.remember.disk_budget_bytes:
+            raise ConfigError(
+                f"remember.disk_budget_bytes = {self._config.remember.disk_budget_bytes} needs a "
+                "folder for snapshots; without one it must be 0"
+            )
         remember, respond = self._config.remember, self._config.respond
         return StreamPipeline(
             self._vlm,
@@ -47,5 +81,8 @@ class Beginning:
                 candidate_tokens=remember.candidate_tokens,
                 gate=remember.recall_gate,
                 now_recalls_nothing=remember.now_recalls_nothing,
+            ),
+            storage=Storage(
+                lower=self._lower, evict=remember.evict, shared=self._shared, folder=folder
             ),
         )

@@ -16,6 +16,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from streamvlm.errors import ConfigError
 
 Positive = Annotated[int, Field(gt=0)]
+Bytes = Annotated[int, Field(ge=0)]
+Form = Literal["exact", "int8", "int4"]
 PositiveSeconds = Annotated[float, Field(gt=0, le=3600, allow_inf_nan=False)]
 
 
@@ -56,7 +58,27 @@ class RememberConfig(Section):
     """KV memory of one stream."""
 
     budget_bytes: Positive = 256 * 2**20
-    """Keys, values and ledgers of one stream never exceed this; the oldest blocks go first."""
+    """Keys, values and ledgers of one stream on the device never exceed this; what has no room
+    there goes down, to the host, to the disk, and is forgotten below the last of them."""
+    host_budget_bytes: Bytes = 0
+    """The same in host memory, pinned where there is a GPU. 0: not used."""
+    disk_budget_bytes: Bytes = 0
+    """The same in files, in the folder of the snapshots. 0: not used."""
+    host_form: Form = "exact"
+    """What keys and values are shrunk to when they come to the host: int8 takes about half of
+    bfloat16, int4 a bit more than a quarter (KIVI, arXiv 2402.02750)."""
+    disk_form: Form = "exact"
+    """... and to the disk; what came as int8 stays at least as coarse."""
+    evict: Literal["oldest", "least_recalled", "lowest_weight"] = "oldest"
+    """Which block goes down next: the oldest, the one that the fewest questions were answered from,
+    or the one of the fewest visual tokens."""
+    total_budget_bytes: Bytes = 0
+    """All streams of a process together on the device; the stream that takes most gives way. 0:
+    bounded by the budgets of the streams alone."""
+    total_host_budget_bytes: Bytes = 0
+    """The same in host memory."""
+    total_disk_budget_bytes: Bytes = 0
+    """The same in files."""
     segment_clips: Positive = 4
     """Clips that close a segment and become one block."""
     local_blocks: Annotated[int, Field(ge=0)] = 16
@@ -83,6 +105,17 @@ class RememberConfig(Section):
     snapshot_seconds: Annotated[float, Field(ge=0, le=86_400, allow_inf_nan=False)] = 60.0
     """How often what a stream remembers is written to the disk, besides when the service ends: as
     much is lost at most when it is killed. 0: never, and nothing outlives a restart."""
+
+    @model_validator(mode="after")
+    def _check_tiers(self) -> RememberConfig:
+        for tier in ("host", "disk"):
+            budget = getattr(self, f"{tier}_budget_bytes")
+            for name, unused in ((f"{tier}_form", "exact"), (f"total_{tier}_budget_bytes", 0)):
+                if not budget and (value := getattr(self, name)) != unused:
+                    raise ValueError(
+                        f"{name} = {value!r} has no effect without {tier}_budget_bytes"
+                    )
+        return self
 
 
 class RespondConfig(Section):

@@ -103,11 +103,12 @@ class StreamEngine:
             remember.budget_bytes // self.vlm.kv_bytes_per_token,
             most_cells,
         )
-        if needed > remember.budget_bytes:
-            raise ConfigError(
-                f"remember.budget_bytes = {remember.budget_bytes} cannot hold one segment of "
-                f"{remember.segment_clips} clips; this model needs at least {needed}"
-            )
+        for name in ("budget_bytes", "total_budget_bytes"):
+            if needed > (budget := getattr(remember, name)) and budget:
+                raise ConfigError(
+                    f"remember.{name} = {budget} cannot hold one segment of "
+                    f"{remember.segment_clips} clips; this model needs at least {needed}"
+                )
 
     def add_stream(
         self,
@@ -123,7 +124,7 @@ class StreamEngine:
 
         Raises StreamExistsError, CapacityError, EngineStoppedError; the caller keeps the feed then.
         """
-        pipeline = self._beginning.pipeline()
+        pipeline = self._beginning.pipeline(self.snapshots.folder_of(stream_id))
         if kept and kept.snapshot:
             pipeline.restore(kept.snapshot)
         stream = self._streams.add(stream_id, source, feed, pipeline, created_utc_seconds)

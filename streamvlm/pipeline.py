@@ -23,7 +23,15 @@ from streamvlm.gaps import DEGRADED, ENGINE_FAILED, MAX_GAPS, RESTARTED, GapLog
 from streamvlm.recalling import Recalling, Recalls
 from streamvlm.recent import FreshClip, lay_out, lay_out_recent
 from streamvlm.reduce import Reduced, StreamReduction
-from streamvlm.remember import DEFAULTS, NOTHING, Counters, KVMemory, RecallSettings, Snapshot
+from streamvlm.remember import (
+    DEFAULTS,
+    NOTHING,
+    Counters,
+    KVMemory,
+    RecallSettings,
+    Snapshot,
+    Storage,
+)
 from streamvlm.respond import Answering, Prompt, assemble, look
 from streamvlm.types import (
     Clip,
@@ -62,6 +70,7 @@ class StreamPipeline:
         policy: PositionPolicy,
         max_span: int,
         recall: RecallSettings = DEFAULTS,
+        storage: Storage | None = None,
     ) -> None:
         self.memory = KVMemory(
             vlm,
@@ -71,6 +80,7 @@ class StreamPipeline:
             policy=policy,
             max_span=max_span,
             recall=recall,
+            storage=storage,
         )
         self._vlm, self._reduction = vlm, reduction
         self._gate = PixelGate(
@@ -92,9 +102,8 @@ class StreamPipeline:
         self._fresh: deque[FreshClip] = deque()
         self._cursor = first_cursor
         self._gaps = GapLog(MAX_GAPS)
-        self._is_after_gap = False
+        self._is_after_gap, self._next_clip_index = False, 0
         self._seen_until: StreamTime | None = None
-        self._next_clip_index = 0
         self._counted = Counters()
 
     def admit(self, clip: Clip) -> bool:
@@ -287,6 +296,8 @@ class StreamPipeline:
             kv_bytes=self.memory.num_bytes,
             budget_bytes=self.memory.budget_bytes,
             evicted_blocks=self.memory.num_evicted,
+            lost_blocks=self.memory.num_lost,
+            tiers=self.memory.tiers(),
             clips_encoded=self._counted.clips_encoded,
             clips_unchanged=self._counted.clips_unchanged,
             tokens_seen=self._counted.tokens_seen,

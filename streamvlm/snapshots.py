@@ -14,7 +14,7 @@ from urllib.parse import quote, unquote
 
 from streamvlm.config import RememberConfig
 from streamvlm.errors import FencedError, SnapshotError
-from streamvlm.remember import Snapshot, SnapshotFolder
+from streamvlm.remember import Snapshot, SnapshotFolder, sweep
 from streamvlm.streams import WatchedStream
 from streamvlm.vlm import VLM
 
@@ -70,17 +70,30 @@ class SnapshotKeeper:
         self.num_failures = 0
         """Snapshots that could not be written."""
 
+    def folder_of(self, stream_id: str) -> Path | None:
+        """Where a stream's files are, if anywhere: its snapshots, and the disk tier of its
+        memory.
+        """
+        return self._folder and self._folder / (_PREFIX + quote(stream_id, safe=""))
+
     def open(self, stream_id: str, source: str) -> KeptStream:
         """What was kept of a stream with this source. Reads all of it; for any thread but the
         engine's. What cannot be read is told in the log, and the stream begins anew.
         """
-        if self._folder is None or not self._is_on:
+        if (own := self.folder_of(stream_id)) is None:
+            return KeptStream(folder=None)
+        sweep(own)
+        if not self._is_on:
             return KeptStream(folder=None)
         about = {"stream": stream_id, "source": source, **self._vlm.identity}
-        folder = SnapshotFolder(self._folder_of(stream_id), about)
+        folder = SnapshotFolder(own, about)
         snapshot = None
         try:
-            snapshot = folder.load(self._config.budget_bytes, self._vlm.device)
+            snapshot = folder.load(
+                self._config.budget_bytes + self._config.host_budget_bytes,
+                self._vlm.device,
+                self._config.disk_budget_bytes,
+            )
         except (SnapshotError, OSError, RuntimeError) as error:  # the device may have no room
             log.warning(
                 "stream %s begins anew, its next snapshot replaces the one that is there: %s",
@@ -103,9 +116,9 @@ class SnapshotKeeper:
         """When the last snapshot of a stream was taken, in seconds UTC; 0 without any that can be
         read. For any thread but the engine's.
         """
-        if self._folder is None:
+        if (own := self.folder_of(stream_id)) is None:
             return 0.0
-        return SnapshotFolder(self._folder_of(stream_id), {}).last_saved()
+        return SnapshotFolder(own, {}).last_saved()
 
     def begin(self, stream: WatchedStream, kept: KeptStream) -> None:
         """From now on snapshots are taken of the stream."""
@@ -121,10 +134,10 @@ class SnapshotKeeper:
     def erase(self, stream_id: str) -> None:
         """No more snapshots of the stream, and none stays."""
         self.forget(stream_id)
-        if self._folder is None:
+        if (own := self.folder_of(stream_id)) is None:
             return
         try:
-            SnapshotFolder(self._folder_of(stream_id), {}).erase()
+            SnapshotFolder(own, {}).erase()
         except OSError as error:
             log.error("stream %s: its snapshots cannot be erased: %s", stream_id, error)
 
@@ -154,10 +167,6 @@ class SnapshotKeeper:
             )
             for stream_id, kept in sorted(self._kept.copy().items())
         ]
-
-    def _folder_of(self, stream_id: str) -> Path:
-        assert self._folder is not None
-        return self._folder / (_PREFIX + quote(stream_id, safe=""))
 
     def _take(self, kept: _Kept) -> None:
         """A file can be read again; and would be, behind what was kept of it."""

@@ -377,6 +377,15 @@ class RawKV:
         return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
 
+class Tier(StrEnum):
+    """Where a block lies, fastest first."""
+
+    DEVICE = "device"
+    """The model's own memory; host memory where there is no GPU."""
+    HOST = "host"
+    DISK = "disk"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Summary:
     """By what a block is found: raw keys of its visual tokens in the model's index layer, which
@@ -565,13 +574,31 @@ class FeedStatus:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TierStatus:
+    """What lies in one tier in one form."""
+
+    tier: str
+    """A `Tier`; in a client perhaps a word of a service that is newer."""
+    form: str
+    """How keys and values are held: exact, int8 or int4."""
+    blocks: int
+    num_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MemoryStatus:
     """What a stream remembers."""
 
     blocks: int = 0
+    """In all tiers."""
     kv_bytes: int = 0
+    """On the device, as is the budget."""
     budget_bytes: int = 0
     evicted_blocks: int = 0
+    """Forgotten, for whatever reason."""
+    lost_blocks: int = 0
+    """... of which because the disk could not be written to, or gave back something else."""
+    tiers: tuple[TierStatus, ...] = ()
     clips_encoded: int = 0
     clips_unchanged: int = 0
     """Clips that the pixel gate did not encode."""

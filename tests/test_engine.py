@@ -35,6 +35,7 @@ from streamvlm.types import (
     Question,
     Sampling,
     SourceState,
+    Tier,
 )
 from tests.conftest import clip_size, make_clip, make_gap, tiny_vlm
 
@@ -291,7 +292,7 @@ def test_unbalanced_books_do_not_end_the_engine(caplog: pytest.LogCaptureFixture
     watch(engine, count=12)
     settle(engine)
     memory = engine._streams.get("door").pipeline.memory
-    memory._num_bytes += 1
+    memory._tiers._num_bytes[Tier.DEVICE] += 1
     threading.Timer(0.2, engine.stop).start()
     engine.run()
     assert "do not balance" in caplog.text

@@ -366,8 +366,8 @@ def oldest_block_survives() -> AbstractContextManager[Any]:
     memory = pipeline_module.KVMemory
 
     def planted(self: Any, budget_bytes: int) -> int:
-        while self._num_bytes > budget_bytes:
-            self._forget(next(reversed(self._blocks)))
+        while self.num_bytes > budget_bytes:
+            self._forget(self.blocks[-1].block_id)
         return 0
 
     return patch.object(memory, "evict", planted)

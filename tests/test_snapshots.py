@@ -13,10 +13,11 @@ import torch
 
 from streamvlm.config import Config
 from streamvlm.engine import StreamEngine
+from streamvlm.errors import ConfigError
 from streamvlm.gaps import RESTARTED
 from streamvlm.remember import SnapshotFolder, files, snapshot
 from streamvlm.snapshots import KeptStream
-from streamvlm.types import ClockSource, Run
+from streamvlm.types import ClockSource, Run, Tier
 from tests.conftest import at, tiny_vlm
 from tests.test_engine import ListFeed, clips, settle
 
@@ -182,6 +183,33 @@ def test_erased_is_erased_whoever_still_writes(tmp_path: Path) -> None:
     engine.snapshots.erase("unknown")
     run_to_its_end(engine)
     assert [path.name for path in tmp_path.iterdir()] == ["stream-other"]
+
+
+def test_all_tiers_outlive_the_engine_and_are_erased_with_it(tmp_path: Path) -> None:
+    tiers = {"budget_bytes": 480_000, "host_budget_bytes": 100_000, "host_form": "int8"}
+    tiers |= {"disk_budget_bytes": 2**26, "disk_form": "int4"}
+    engine = make_engine(tmp_path, **tiers)
+    watch(engine, count=20)
+    before = engine.get_stream("door").memory
+    assert [each.tier for each in before.tiers] == list(Tier) and before.evicted_blocks == 0
+    run_to_its_end(engine)
+    engine = make_engine(tmp_path, **tiers)
+    (tmp_path / "stream-door" / "tier-of-a-killed-process").mkdir()
+    watch(engine, count=0)
+    assert engine.get_stream("door").memory.tiers == before.tiers
+    assert not (tmp_path / "stream-door" / "tier-of-a-killed-process").exists()
+    assert list(tmp_path.glob("stream-door/tier-*/block-*"))
+    engine.remove_stream("door")
+    engine.snapshots.erase("door")
+    run_to_its_end(engine)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_disk_tier_needs_a_folder() -> None:
+    config = Config.model_validate({"remember": {"disk_budget_bytes": 1}})
+    engine = StreamEngine(tiny_vlm("qwen3-vl"), config)
+    with pytest.raises(ConfigError, match=r"remember.disk_budget_bytes = 1 needs a folder"):
+        engine.add_stream("door", SOURCE, ListFeed())
 
 
 def test_what_another_worker_holds_by_now_is_left_to_it(tmp_path: Path) -> None:

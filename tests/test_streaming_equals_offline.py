@@ -17,7 +17,7 @@ from streamvlm.capture import PushFeed
 from streamvlm.config import Config
 from streamvlm.engine import StreamEngine
 from streamvlm.remember import KVMemory
-from streamvlm.types import InputTokens, Interval, KVBlock
+from streamvlm.remember.stored import StoredBlock
 from streamvlm.vlm.qwen import QwenVL
 from tests.conftest import clip_size, make_clip, tiny_vlm
 from tests.streams import EVERYTHING, ask, feed, make_pipeline, offline_logits, streamed_logits
@@ -79,9 +79,9 @@ def a_segment_sees_one_segment_before_it(patched: pytest.MonkeyPatch) -> None:
     """I21: what a clip knows of those before it depends on how clips are grouped."""
     append = KVMemory.append
 
-    def narrow(memory: KVMemory, inputs: InputTokens, interval: Interval) -> KVBlock:
+    def narrow(memory: KVMemory, *segment: Any) -> StoredBlock:
         memory._local_blocks = 1
-        return append(memory, inputs, interval)
+        return append(memory, *segment)
 
     patched.setattr(KVMemory, "append", narrow)
 

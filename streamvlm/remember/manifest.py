@@ -12,7 +12,8 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from streamvlm.errors import SnapshotError, SnapshotMismatchError
-from streamvlm.types import Gap, Interval, Run, StreamTime
+from streamvlm.remember.quantise import Form
+from streamvlm.types import Gap, Interval, Run, StreamTime, Tier
 from streamvlm.vlm.positions import Cursor
 
 FORMAT = 2
@@ -44,6 +45,10 @@ class BlockEntry:
     sha256: str
     """Of the file."""
     interval: Interval
+    form: Form = "exact"
+    """How the file holds keys and values."""
+    tier: Tier = Tier.DEVICE
+    """Where the block was."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from itertools import accumulate
 
+import torch
 from torch import Tensor
 
 from streamvlm.errors import CapacityError
@@ -13,9 +15,11 @@ from streamvlm.remember.gate import BACKGROUND_BLOCKS, standing
 from streamvlm.remember.index import BlockIndex
 from streamvlm.remember.recall import NOTHING, fit_to_budget
 from streamvlm.remember.settings import DEFAULTS, RecallSettings
+from streamvlm.remember.stored import StoredBlock
 from streamvlm.remember.summary import summarise
+from streamvlm.remember.tiers import Storage, Tiers
 from streamvlm.remember.within import Stretch, check, overlaps
-from streamvlm.types import InputTokens, Interval, KVBlock, RawKV, Recall, StreamTime
+from streamvlm.types import InputTokens, Interval, RawKV, Recall, StreamTime, Tier, TierStatus
 from streamvlm.vlm import VLM
 from streamvlm.vlm.inputs import bring_together
 from streamvlm.vlm.positions import PositionPolicy
@@ -27,10 +31,10 @@ IDS_BETWEEN_SNAPSHOTS = 1_000_000
 class KVMemory:
     """Closed segments of one stream as immutable blocks of raw keys and values, oldest first.
 
-    Bounded by construction: the blocks' bytes never exceed `budget_bytes`, not even while a block
-    is being added, since the oldest go before the new one comes. A new block is prefilled attending
-    to the sinks and the `local_blocks` newest blocks. Blocks are never changed; `blocks` hands out
-    the tuple of now, and whoever holds it keeps what it reads.
+    Bounded by construction: the blocks on the device never exceed `budget_bytes`, nor those of any
+    other tier its own budget, since others go down before one comes. A new block is prefilled
+    attending to the sinks and the `local_blocks` newest blocks. Blocks are never changed; `blocks`
+    hands out the tuple of now, and whoever holds it keeps what it reads.
     """
 
     def __init__(
@@ -43,6 +47,7 @@ class KVMemory:
         policy: PositionPolicy = "keep",
         max_span: int = 24_000,
         recall: RecallSettings = DEFAULTS,
+        storage: Storage | None = None,
     ) -> None:
         self.sinks = sinks
         self.budget_bytes = budget_bytes
@@ -50,39 +55,54 @@ class KVMemory:
         self._vlm, self._local_blocks = vlm, local_blocks
         self._policy, self._max_span = policy, max_span
         self._recall = recall
-        self._blocks: dict[int, KVBlock] = {}
+        storage = storage or Storage()
+        self._tiers = Tiers(storage, budget_bytes=budget_bytes, device=vlm.device)
         self._index = BlockIndex(recall.score, recall.exact_vectors)
         self._next_id = 0
-        self._num_bytes = 0
+        self._shared = storage.shared
+        self._shared.join(self)
 
     @property
-    def blocks(self) -> tuple[KVBlock, ...]:
+    def blocks(self) -> tuple[StoredBlock, ...]:
         """All blocks, oldest first: an immutable epoch."""
-        return tuple(self._blocks.values())
+        return tuple(self._tiers.blocks.values())
 
     @property
     def num_bytes(self) -> int:
-        """Bytes of keys, values and ledgers in all blocks; the sinks are shared by all streams and
-        not counted.
+        """Bytes of keys, values and ledgers of the blocks on the device; the sinks are shared by
+        all streams and not counted.
         """
-        return self._num_bytes
+        return self.bytes_in(Tier.DEVICE)
+
+    @property
+    def num_lost(self) -> int:
+        """Blocks evicted because the disk could not be written to, or gave back something else."""
+        return self._tiers.num_lost
 
     @property
     def next_block_id(self) -> int:
         """Of the next block; more than that of any block so far."""
         return self._next_id
 
-    def restore(self, blocks: Sequence[KVBlock], next_block_id: int, num_evicted: int) -> None:
-        """Take over blocks of before, oldest first, which fit into the budget; into a memory that
-        has none yet.
+    def bytes_in(self, tier: Tier) -> int:
+        """What the blocks of one tier take."""
+        return self._tiers.bytes_in(tier)
+
+    def tiers(self) -> tuple[TierStatus, ...]:
+        """What lies where, and in which form."""
+        return self._tiers.status()
+
+    def restore(self, blocks: Sequence[StoredBlock], next_block_id: int, num_evicted: int) -> None:
+        """Take over blocks of before, oldest first, each in the tier where it was; into a memory
+        that has none yet. What does not fit goes down, as always; other streams give way to none.
 
         New blocks get ids that no block can have had, not even one that was made after the snapshot
         and is lost: answers may have named it.
         """
-        assert not self._blocks, "only a new memory can be restored"
+        assert not self._tiers.blocks, "only a new memory can be restored"
         self.num_evicted = num_evicted
         for block in blocks:
-            self._keep(block)
+            self._keep(block, taking=False)
         self.check()
         self._next_id = next_block_id + IDS_BETWEEN_SNAPSHOTS
 
@@ -94,13 +114,12 @@ class KVMemory:
 
     def append(
         self, inputs: InputTokens, interval: Interval, clip_lengths: Sequence[int] = ()
-    ) -> KVBlock:
-        """Prefill one closed segment and keep it. Where the budget needs it the oldest blocks are
-        evicted first, before the new keys and values exist. `clip_lengths` are the tokens of each
-        of its clips; one clip where they are left out.
+    ) -> StoredBlock:
+        """Prefill one closed segment and keep it. Where the budget needs it others go down first.
+        `clip_lengths` are the tokens of each of its clips; one clip where they are left out.
 
         Costs one forward over the segment's tokens. Raises CapacityError, and changes nothing,
-        where the segment alone is larger than the budget.
+        where the segment alone is larger than the budget or the device has no room to prefill it.
         """
         needed = len(inputs) * self._vlm.kv_bytes_per_token
         if not self.can_append(len(inputs)):
@@ -108,9 +127,24 @@ class KVMemory:
                 f"a block of {len(inputs)} tokens takes {needed} bytes, "
                 f"the memory's budget is {self.budget_bytes}"
             )
+        with _device_may_be_full(f"for a block of {len(inputs)} tokens"):
+            kv = self._prefill(inputs)
+            block = StoredBlock(
+                block_id=self._next_id,
+                kv=kv,
+                summary=summarise(self._vlm.index_keys(kv), inputs.is_visual),
+                interval=interval,
+                is_visual=inputs.is_visual,
+                clip_lengths=tuple(clip_lengths) or (len(inputs),),
+            )
+            self._keep(block)
+        return block
+
+    def _prefill(self, inputs: InputTokens) -> RawKV:
+        """Keys and values of a segment that attends to the sinks and the newest blocks."""
         local = self.blocks[-self._local_blocks :] if self._local_blocks else ()
         context, moved, _ = bring_together(
-            [self.sinks, *(block.kv for block in local)],
+            [self.sinks, *(block.kv for block in self._tiers.open(local))],
             inputs,
             following=int(inputs.positions.max()) + 1,
             moving_axes=self._vlm.moving_axes,
@@ -118,27 +152,17 @@ class KVMemory:
             max_span=self._max_span,
         )
         assert moved is not None
-        copied = self._vlm.open_context(context)
-        self.evict(self.budget_bytes - needed)
+        done = self._vlm.prefill(moved, self._vlm.open_context(context))
         # The ledger keeps the stream's own positions, not those of this context.
-        kv = replace(self._vlm.prefill(moved, copied).kv, positions=inputs.positions)
-        block = KVBlock(
-            block_id=self._next_id,
-            kv=kv,
-            summary=summarise(self._vlm.index_keys(kv), inputs.is_visual),
-            interval=interval,
-            is_visual=inputs.is_visual,
-            clip_lengths=tuple(clip_lengths) or (len(inputs),),
-        )
-        self._keep(block)
-        return block
+        return replace(done.kv, positions=inputs.positions)
 
     def extend(self, end: StreamTime) -> None:
         """The newest block stands for what was seen until `end`: nothing new, but time went on.
         Needs a block.
         """
-        block_id, block = next(reversed(self._blocks.items()))
-        self._blocks[block_id] = replace(block, interval=block.interval.until(end))
+        with self._shared.lock:
+            block_id, block = next(reversed(self._tiers.blocks.items()))
+            self._tiers.blocks[block_id] = replace(block, interval=block.interval.until(end))
 
     def recall(
         self, probe: Tensor, num_blocks: int, within: Sequence[Stretch] | None = None
@@ -159,54 +183,62 @@ class KVMemory:
         `max_tokens` the best ones that have no more together, but never fewer than `num_blocks`.
 
         Nothing where the best block does not stand out as the settings want it to, unless stretches
-        are given: who names a time means history. Changes nothing. Raises ValueError for a stretch
-        that ends before it starts.
+        are given: who names a time means history. Changes nothing: what lies below the device is
+        brought there for this reader, and what cannot be read is left out and forgotten when memory
+        is next written to. Raises ValueError for a stretch that ends before it starts,
+        CapacityError where the device has no room for what is found.
         """
         among = None if within is None else self._within(within)
-        most = num_blocks if max_tokens is None else len(self._blocks)
+        most = num_blocks if max_tokens is None else len(self._tiers.blocks)
         hits = self._index.search(probe, most, among)
         if not hits or (within is None and not self._stands_out(probe, hits[0][0])):
             return NOTHING
         if max_tokens is not None:
-            lengths = (len(self._blocks[block_id].kv) for block_id, _ in hits)
+            lengths = (len(self._tiers.blocks[block_id].kv) for block_id, _ in hits)
             fitting = sum(total <= max_tokens for total in accumulate(lengths))
             hits = hits[: max(num_blocks, fitting)]
         scores = dict(hits)
-        chosen = [block for block_id, block in self._blocks.items() if block_id in scores]
+        chosen = [block for block_id, block in self._tiers.blocks.items() if block_id in scores]
+        with _device_may_be_full(f"for {len(chosen)} recalled blocks"):
+            blocks = self._tiers.open(chosen)
         return Recall(
-            blocks=tuple(chosen), scores=tuple(scores[block.block_id] for block in chosen)
+            blocks=tuple(blocks), scores=tuple(scores[block.block_id] for block in blocks)
         )
 
     def fit(self, found: Recall, probe: Tensor) -> Recall:
-        """Only the best tokens of these blocks where the settings have a budget."""
+        """What an answer gets of the blocks that were found: only their best tokens where the
+        settings have a budget.
+        """
+        self._tiers.note_recall(block.block_id for block in found.blocks)
         if not self._recall.max_tokens:
             return found
         return fit_to_budget(found, probe, self._recall.max_tokens, self._vlm.index_keys)
 
     def evict(self, budget_bytes: int) -> int:
-        """Forget the oldest blocks until at most `budget_bytes` are used. Gives the number
-        forgotten.
+        """Let blocks go down until at most `budget_bytes` are used on the device. Gives the number
+        that went all the way down and is forgotten.
         """
-        count = 0
-        while self._num_bytes > budget_bytes:
-            self._forget(next(iter(self._blocks)))
-            count += 1
-        self.num_evicted += count
-        return count
+        with self._shared.lock:
+            gone = self._tiers.forget_damaged()
+            gone += self._tiers.keep_within(Tier.DEVICE, budget_bytes)
+            self._forgotten(gone)
+        return len(gone)
+
+    def give(self, tier: Tier) -> None:
+        """Let one block go down from this tier, because another stream needs the place."""
+        self._forgotten(self._tiers.lower(tier))
 
     def check(self) -> None:
-        """Assert that the books balance: bytes, budget, index and order. For tests and idle
+        """Assert that the books balance: bytes, budgets, index and order. For tests and idle
         moments.
         """
-        counted = sum(block.kv.num_bytes for block in self._blocks.values())
-        assert counted == self._num_bytes, f"{counted} bytes in blocks, {self._num_bytes} booked"
-        assert self._num_bytes <= self.budget_bytes, "over budget"
-        assert self._index.block_ids() == set(self._blocks), "index and blocks differ"
-        assert list(self._blocks) == sorted(self._blocks), "blocks out of order"
+        with self._shared.lock:
+            self._tiers.check()
+            assert self._index.block_ids() == set(self._tiers.blocks), "index and blocks differ"
 
     def _within(self, within: Sequence[Stretch]) -> list[int]:
         check(within)
-        blocks = self._blocks.items()
+        blocks = self._tiers.blocks.items()
         return [block_id for block_id, block in blocks if overlaps(block.interval, within)]
 
     def _stands_out(self, probe: Tensor, block_id: int) -> bool:
@@ -217,13 +249,30 @@ class KVMemory:
         best = float(scores[ids == block_id])
         return standing(scores, best) >= self._recall.gate
 
-    def _keep(self, block: KVBlock) -> None:
-        self._blocks[block.block_id] = block
-        self._index.add(block.block_id, block.summary)
-        self._num_bytes += block.kv.num_bytes
+    def _keep(self, block: StoredBlock, *, taking: bool = True) -> None:
+        with self._shared.lock:
+            self._forgotten(self._tiers.forget_damaged())
+            gone = self._tiers.enter(block, taking=taking)
+            self._index.add(block.block_id, block.summary)
+            self._forgotten(gone)
         self._next_id = block.block_id + 1
 
     def _forget(self, block_id: int) -> None:
-        block = self._blocks.pop(block_id)
-        self._index.remove(block_id)
-        self._num_bytes -= block.kv.num_bytes
+        with self._shared.lock:
+            self._tiers.forget(block_id)
+            self._index.remove(block_id)
+
+    def _forgotten(self, block_ids: Sequence[int]) -> None:
+        """These are in no tier any more."""
+        for block_id in block_ids:
+            self._index.remove(block_id)
+        self.num_evicted += len(block_ids)
+
+
+@contextmanager
+def _device_may_be_full(purpose: str) -> Iterator[None]:
+    """Raise CapacityError where the device has no memory."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise CapacityError(f"the device has no memory {purpose}") from error

@@ -1,6 +1,7 @@
 """One stream's memory in a folder: what outlives a restart.
 
-    block-ID-HASH.safetensors   a block's keys, values, positions, summary, layout; written once
+    block-ID-HASH.safetensors   a block as it is held, see `block_file`; written once, or a second
+                                name of the disk tier's file
     manifest-NUMBER.json        one snapshot: names its blocks; the two newest are kept
 
 Blocks are immutable, so a snapshot writes only those that are new. A manifest appears by one step
@@ -12,23 +13,20 @@ hold the stream, the one that loaded it last goes on and the other one is told.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import logging
 import re
-import shutil
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors import torch as safetensors
 
 from streamvlm.errors import FencedError, SnapshotError, SnapshotMismatchError
-from streamvlm.remember import files, manifest
+from streamvlm.remember import block_file, files, manifest
 from streamvlm.remember.manifest import BlockEntry, Counters, Manifest
-from streamvlm.types import Gap, Interval, KVBlock, RawKV, Run, StreamTime, Summary
+from streamvlm.remember.stored import FileKV, StoredBlock, StoredKV, brought_to
+from streamvlm.types import Gap, Interval, Run, StreamTime, Tier
 from streamvlm.vlm.positions import Cursor
 
 log = logging.getLogger(__name__)
@@ -36,7 +34,6 @@ log = logging.getLogger(__name__)
 SNAPSHOT_DAMAGED = "SNAPSHOT_DAMAGED"
 """Reason of a gap where a block was, of which the file cannot be read any more."""
 
-_SUMMARY = fields(Summary)
 _MANIFEST = re.compile(r"manifest-(\d+)\.json")
 
 
@@ -44,7 +41,7 @@ _MANIFEST = re.compile(r"manifest-(\d+)\.json")
 class Snapshot:
     """What a stream remembers, between two steps; shares the blocks, which never change."""
 
-    blocks: tuple[KVBlock, ...]
+    blocks: tuple[StoredBlock, ...]
     """Oldest first."""
     next_block_id: int
     cursor: Cursor
@@ -86,9 +83,12 @@ class SnapshotFolder:
             return 0.0
         return found.saved_utc_seconds
 
-    def load(self, budget_bytes: int, device: torch.device) -> Snapshot | None:
-        """The newest snapshot that is whole, the newest blocks of it within the budget; None where
-        there is none. From now on this folder's snapshots are those of the caller.
+    def load(
+        self, budget_bytes: int, device: torch.device, disk_budget_bytes: int = 0
+    ) -> Snapshot | None:
+        """The newest snapshot that is whole; None where there is none. Of its blocks the newest
+        that the budgets hold, of the tiers in memory and of the disk; all are read to be sure of
+        them. From now on this folder's snapshots are those of the caller.
 
         A block that cannot be read becomes a gap. Raises SnapshotMismatchError, SnapshotError where
         no manifest can be read, and OSError.
@@ -104,7 +104,7 @@ class SnapshotFolder:
                 continue  # who had it was still writing, and will be told
             except OSError as error:
                 log.warning("snapshot in %s can be read, not written: %s", self.folder, error)
-            return self._snapshot(found, budget_bytes, device)
+            return self._snapshot(found, budget_bytes, device, disk_budget_bytes)
         return None
 
     def save(self, snapshot: Snapshot) -> None:
@@ -134,24 +134,30 @@ class SnapshotFolder:
         self._sweep(before, num_kept=2)
 
     def erase(self) -> None:
-        """Everything goes. OSError."""
-        if self.folder.exists():
-            shutil.rmtree(self.folder)
+        """Everything goes, what the disk tier of a running stream has in it too. OSError."""
+        files.remove_folder(self.folder)
 
-    def _entry(self, block: KVBlock) -> BlockEntry:
-        """The block on the disk; written where it is not there yet."""
-        if (known := self._saved.get(block.block_id)) is not None:
-            return replace(known, interval=block.interval)
-        data = _block_to_bytes(block)
-        sha256 = hashlib.sha256(data).hexdigest()
-        name = f"block-{block.block_id:08d}-{sha256[:16]}.safetensors"
-        files.put(self.folder / name, data)
+    def _entry(self, block: StoredBlock) -> BlockEntry:
+        """The block on the disk; written where it is not there yet in the form in which it is."""
+        known = self._saved.get(block.block_id)
+        if known is not None and known.form == block.form:
+            return replace(known, interval=block.interval, tier=block.tier)
+        if isinstance(kv := block.kv, FileKV):
+            name, num_bytes, sha256 = kv.path.name, kv.num_bytes, kv.sha256
+            files.put_linked(self.folder / name, kv.path)
+        else:
+            data = block_file.to_bytes(block.contents(kv))
+            num_bytes, sha256 = len(data), block_file.hash_of(data)
+            name = block_file.name_of(block.block_id, sha256)
+            files.put(self.folder / name, data)
         return BlockEntry(
             block_id=block.block_id,
             file=name,
-            num_bytes=len(data),
+            num_bytes=num_bytes,
             sha256=sha256,
             interval=block.interval,
+            form=block.form,
+            tier=block.tier,
         )
 
     def _manifest(self, snapshot: Snapshot) -> Manifest:
@@ -205,20 +211,27 @@ class SnapshotFolder:
                 failures.append(f"{path.name}: {error}")
         raise SnapshotError(f"no snapshot in {self.folder} is whole: {'; '.join(failures)}")
 
-    def _snapshot(self, found: Manifest, budget_bytes: int, device: torch.device) -> Snapshot:
-        blocks, gaps, num_bytes, num_left_out = [], list(found.gaps), 0, 0
+    def _snapshot(
+        self, found: Manifest, budget_bytes: int, device: torch.device, disk_budget_bytes: int
+    ) -> Snapshot:
+        blocks, gaps, num_left_out = [], list(found.gaps), 0
+        left = {False: budget_bytes, True: disk_budget_bytes}  # by whether it is the disk's
         saved = dict[int, BlockEntry]()
         for entry in reversed(found.blocks):
+            on_disk = entry.tier is Tier.DISK
+            if left[on_disk] <= 0:
+                num_left_out += 1
+                continue
             try:
                 block = _read_block(self.folder, entry, device)
             except (OSError, SnapshotError) as error:
                 log.error("a block is left out: %s", error)
                 gaps.append(Gap(interval=entry.interval, reason=SNAPSHOT_DAMAGED))
                 continue
-            num_bytes += block.kv.num_bytes
-            if num_bytes > budget_bytes:
-                num_left_out = found.blocks.index(entry) + 1
-                break
+            left[on_disk] -= block.kv.num_bytes
+            if left[on_disk] < 0:
+                num_left_out += 1
+                continue
             blocks.append(block)
             saved[entry.block_id] = entry
         # Not before: a stream that begins anew after all has other blocks with these ids.
@@ -256,40 +269,29 @@ class SnapshotFolder:
         )
 
 
-def _block_to_bytes(block: KVBlock) -> bytes:
-    tensors = {
-        "keys": block.kv.keys,
-        "values": block.kv.values,
-        "positions": block.kv.positions,
-        "is_visual": block.is_visual,
-        "clip_lengths": torch.tensor(block.clip_lengths),
-        **{f"summary.{each.name}": getattr(block.summary, each.name) for each in _SUMMARY},
-    }
-    data: bytes = safetensors.save({key: each.cpu().contiguous() for key, each in tensors.items()})
-    return data
-
-
-def _read_block(folder: Path, entry: BlockEntry, device: torch.device) -> KVBlock:
-    """Raises OSError, and SnapshotError where the file is not what was written."""
+def _read_block(folder: Path, entry: BlockEntry, device: torch.device) -> StoredBlock:
+    """In the tier where it was; one of the disk is read all the same, and left there. Raises
+    OSError, and SnapshotError where the file is not what was written.
+    """
     path = folder / entry.file
-    if (size := path.stat().st_size) != entry.num_bytes:
-        raise SnapshotError(f"{path} has {size} bytes, {entry.num_bytes} were written")
-    data = path.read_bytes()
-    if hashlib.sha256(data).hexdigest() != entry.sha256:
-        raise SnapshotError(f"{path} is not what was written: its hash is another one")
-    try:
-        tensors = safetensors.load(data)
-        return KVBlock(
-            block_id=entry.block_id,
-            kv=RawKV(
-                keys=tensors["keys"].to(device),
-                values=tensors["values"].to(device),
-                positions=tensors["positions"],
-            ),
-            summary=Summary(**{each.name: tensors[f"summary.{each.name}"] for each in _SUMMARY}),
-            interval=entry.interval,
-            is_visual=tensors["is_visual"],
-            clip_lengths=tuple(tensors["clip_lengths"].tolist()),
+    contents = block_file.read(path, entry.num_bytes, entry.sha256)
+    kv: StoredKV = contents.kv
+    if entry.tier is Tier.DISK:
+        kv = FileKV(
+            path=path,
+            num_tokens=len(kv),
+            num_bytes=entry.num_bytes,
+            sha256=entry.sha256,
+            form=entry.form,
         )
-    except (SafetensorError, KeyError, ValueError) as error:
-        raise SnapshotError(f"{path} holds no block: {error}") from error
+    elif entry.tier is Tier.DEVICE:
+        kv = brought_to(contents.kv, device)
+    return StoredBlock(
+        block_id=entry.block_id,
+        kv=kv,
+        summary=contents.summary,
+        interval=entry.interval,
+        is_visual=contents.is_visual,
+        clip_lengths=contents.clip_lengths,
+        tier=entry.tier,
+    )

@@ -55,11 +55,13 @@ class _QwenPrefilled:
 
     @cached_property
     def kv(self) -> RawKV:
-        return RawKV(
-            keys=torch.stack([self._model.split_heads(key) for key in self._caught.keys]),
-            values=torch.stack(self._values),
-            positions=self._inputs.positions.clone(),
-        )
+        values = self._values
+        # Keys and values next to each other: what moves a block moves both by one copy.
+        both = values[0].new_empty(2, len(values), *values[0].shape)
+        for into, key in zip(both[0], self._caught.keys, strict=True):
+            into.copy_(self._model.split_heads(key))
+        torch.stack(values, out=both[1])
+        return RawKV(keys=both[0], values=both[1], positions=self._inputs.positions.clone())
 
     @cached_property
     def logits(self) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from streamvlm.types import FeedStatus, MemoryStatus, SourceState, StreamStatus
+from streamvlm.types import FeedStatus, MemoryStatus, SourceState, StreamStatus, TierStatus
 from streamvlm.wire.times import (
     duration_from_proto,
     duration_to_proto,
@@ -73,6 +73,13 @@ def memory_to_proto(memory: MemoryStatus) -> pb.MemoryStatus:
         fresh_clips=memory.fresh_clips,
         remembered=interval_to_proto(memory.remembered) if memory.remembered else None,
         gaps=map(gap_to_proto, memory.gaps),
+        lost_blocks=memory.lost_blocks,
+        tiers=[
+            pb.TierStatus(
+                tier=each.tier, form=each.form, blocks=each.blocks, num_bytes=each.num_bytes
+            )
+            for each in memory.tiers
+        ],
     )
 
 
@@ -93,6 +100,11 @@ def memory_from_proto(message: pb.MemoryStatus) -> MemoryStatus:
         if message.HasField("remembered")
         else None,
         gaps=tuple(map(gap_from_proto, message.gaps)),
+        lost_blocks=message.lost_blocks,
+        tiers=tuple(
+            TierStatus(tier=each.tier, form=each.form, blocks=each.blocks, num_bytes=each.num_bytes)
+            for each in message.tiers
+        ),
     )
 
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from streamvlm.errors import CapacityError
 from streamvlm.remember import KVMemory, RecallSettings
+from streamvlm.remember.stored import StoredBlock
 from streamvlm.types import InputTokens, Interval
 from streamvlm.vlm.positions import text_positions
 from streamvlm.vlm.qwen import QwenVL
@@ -79,17 +80,17 @@ def test_the_budget_holds_while_a_block_is_added(monkeypatch: pytest.MonkeyPatch
     vlm = tiny_vlm("qwen3-vl")
     memory = make_memory(vlm, 100 * vlm.kv_bytes_per_token)
     most = 0
-    keep = memory._keep
+    book = memory._tiers._book
 
-    def watched(block: object) -> None:
+    def watched(block: StoredBlock, num_bytes: int) -> None:
         nonlocal most
-        most = max(most, memory.num_bytes + block.kv.num_bytes)  # type: ignore[attr-defined]
-        keep(block)  # type: ignore[arg-type]
+        most = max(most, memory.num_bytes + num_bytes)
+        book(block, num_bytes)
 
-    monkeypatch.setattr(memory, "_keep", watched)
+    monkeypatch.setattr(memory._tiers, "_book", watched)
     for index in range(10):
         memory.append(*segment(index, 40))
-    assert most <= memory.budget_bytes
+    assert 0 < most <= memory.budget_bytes
     assert [block.block_id for block in memory.blocks] == [8, 9]
     assert memory.num_evicted == 8
 

@@ -14,8 +14,9 @@ import pytest
 import torch
 
 from streamvlm.remember import Counters, Snapshot, SnapshotFolder
+from streamvlm.remember.stored import StoredBlock
 from streamvlm.remember.summary import summarise
-from streamvlm.types import Interval, KVBlock, RawKV
+from streamvlm.types import Interval, RawKV
 from streamvlm.vlm.positions import Cursor
 from tests.conftest import at
 
@@ -27,11 +28,11 @@ ABOUT: dict[str, str | int] = {"stream": "door"}
 CPU = torch.device("cpu")
 
 
-def made_block(number: int) -> KVBlock:
+def made_block(number: int) -> StoredBlock:
     """All that it holds follows from its number."""
     generator = torch.Generator().manual_seed(number)
     shape = (4, 2, 200, 64)
-    return KVBlock(
+    return StoredBlock(
         block_id=number,
         kv=RawKV(
             keys=torch.randn(shape, generator=generator),
@@ -47,7 +48,7 @@ def made_block(number: int) -> KVBlock:
     )
 
 
-def snapshot_of(blocks: list[KVBlock]) -> Snapshot:
+def snapshot_of(blocks: list[StoredBlock]) -> Snapshot:
     following = blocks[-1].block_id + 1
     return Snapshot(
         blocks=tuple(blocks),

@@ -28,6 +28,7 @@ from streamvlm.types import (
     SourceState,
     StreamStatus,
     StreamTime,
+    TierStatus,
     Usage,
 )
 from streamvlm.wire import alerts, answers, failures, frames, rules, status, times
@@ -74,8 +75,11 @@ memories = st.builds(
     **{
         name: counts
         for name in MemoryStatus.__dataclass_fields__
-        if name not in ("remembered", "gaps")
+        if name not in ("remembered", "gaps", "tiers")
     },
+    tiers=st.lists(
+        st.builds(TierStatus, tier=texts, form=texts, blocks=counts, num_bytes=counts), max_size=3
+    ).map(tuple),
     remembered=st.none() | intervals,
     gaps=st.lists(gaps, max_size=3).map(tuple),
 )

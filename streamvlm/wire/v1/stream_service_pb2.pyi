@@ -204,8 +204,20 @@ class FeedStatus(_message.Message):
     blind: _time_pb2.Gap
     def __init__(self, state: _Optional[_Union[SourceState, str]] = ..., reason: _Optional[str] = ..., message: _Optional[str] = ..., frames_decoded: _Optional[int] = ..., frames_sampled: _Optional[int] = ..., clips_dropped: _Optional[int] = ..., reconnects: _Optional[int] = ..., gaps_total: _Optional[int] = ..., gap_duration: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., clips_waiting: _Optional[int] = ..., last_frame: _Optional[_Union[_time_pb2.Instant, _Mapping]] = ..., blind: _Optional[_Union[_time_pb2.Gap, _Mapping]] = ...) -> None: ...
 
+class TierStatus(_message.Message):
+    __slots__ = ("tier", "form", "blocks", "num_bytes")
+    TIER_FIELD_NUMBER: _ClassVar[int]
+    FORM_FIELD_NUMBER: _ClassVar[int]
+    BLOCKS_FIELD_NUMBER: _ClassVar[int]
+    NUM_BYTES_FIELD_NUMBER: _ClassVar[int]
+    tier: str
+    form: str
+    blocks: int
+    num_bytes: int
+    def __init__(self, tier: _Optional[str] = ..., form: _Optional[str] = ..., blocks: _Optional[int] = ..., num_bytes: _Optional[int] = ...) -> None: ...
+
 class MemoryStatus(_message.Message):
-    __slots__ = ("blocks", "kv_bytes", "budget_bytes", "evicted_blocks", "clips_encoded", "clips_unchanged", "tokens_seen", "tokens_kept", "fresh_clips", "remembered", "gaps", "reduction_bytes")
+    __slots__ = ("blocks", "kv_bytes", "budget_bytes", "evicted_blocks", "clips_encoded", "clips_unchanged", "tokens_seen", "tokens_kept", "fresh_clips", "remembered", "gaps", "reduction_bytes", "tiers", "lost_blocks")
     BLOCKS_FIELD_NUMBER: _ClassVar[int]
     KV_BYTES_FIELD_NUMBER: _ClassVar[int]
     BUDGET_BYTES_FIELD_NUMBER: _ClassVar[int]
@@ -218,6 +230,8 @@ class MemoryStatus(_message.Message):
     REMEMBERED_FIELD_NUMBER: _ClassVar[int]
     GAPS_FIELD_NUMBER: _ClassVar[int]
     REDUCTION_BYTES_FIELD_NUMBER: _ClassVar[int]
+    TIERS_FIELD_NUMBER: _ClassVar[int]
+    LOST_BLOCKS_FIELD_NUMBER: _ClassVar[int]
     blocks: int
     kv_bytes: int
     budget_bytes: int
@@ -230,4 +244,6 @@ class MemoryStatus(_message.Message):
     remembered: _time_pb2.Interval
     gaps: _containers.RepeatedCompositeFieldContainer[_time_pb2.Gap]
     reduction_bytes: int
-    def __init__(self, blocks: _Optional[int] = ..., kv_bytes: _Optional[int] = ..., budget_bytes: _Optional[int] = ..., evicted_blocks: _Optional[int] = ..., clips_encoded: _Optional[int] = ..., clips_unchanged: _Optional[int] = ..., tokens_seen: _Optional[int] = ..., tokens_kept: _Optional[int] = ..., fresh_clips: _Optional[int] = ..., remembered: _Optional[_Union[_time_pb2.Interval, _Mapping]] = ..., gaps: _Optional[_Iterable[_Union[_time_pb2.Gap, _Mapping]]] = ..., reduction_bytes: _Optional[int] = ...) -> None: ...
+    tiers: _containers.RepeatedCompositeFieldContainer[TierStatus]
+    lost_blocks: int
+    def __init__(self, blocks: _Optional[int] = ..., kv_bytes: _Optional[int] = ..., budget_bytes: _Optional[int] = ..., evicted_blocks: _Optional[int] = ..., clips_encoded: _Optional[int] = ..., clips_unchanged: _Optional[int] = ..., tokens_seen: _Optional[int] = ..., tokens_kept: _Optional[int] = ..., fresh_clips: _Optional[int] = ..., remembered: _Optional[_Union[_time_pb2.Interval, _Mapping]] = ..., gaps: _Optional[_Iterable[_Union[_time_pb2.Gap, _Mapping]]] = ..., reduction_bytes: _Optional[int] = ..., tiers: _Optional[_Iterable[_Union[TierStatus, _Mapping]]] = ..., lost_blocks: _Optional[int] = ...) -> None: ...

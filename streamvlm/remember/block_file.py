@@ -1,0 +1,97 @@
+"""A block as a file: keys and values in the form in which they are held, positions, summary and
+layout. Written once; a reader knows size and hash.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors import torch as safetensors
+from torch import Tensor
+
+from streamvlm.errors import SnapshotError
+from streamvlm.remember.quantise import QuantisedKV
+from streamvlm.types import RawKV, Summary
+
+_SUMMARY = [each.name for each in fields(Summary)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Contents:
+    """What a file holds, in host memory; the fields are those of a block."""
+
+    kv: RawKV | QuantisedKV
+    summary: Summary
+    is_visual: Tensor
+    clip_lengths: tuple[int, ...]
+
+
+def to_bytes(contents: Contents) -> bytes:
+    """The file."""
+    kv = contents.kv
+    tensors = {
+        "positions": kv.positions,
+        "is_visual": contents.is_visual,
+        "clip_lengths": torch.tensor(contents.clip_lengths),
+        **{f"summary.{name}": getattr(contents.summary, name) for name in _SUMMARY},
+    }
+    if isinstance(kv, RawKV):
+        tensors |= {"keys": kv.keys, "values": kv.values}
+    else:
+        tensors |= {
+            "codes": kv.codes,
+            "key_grid": kv.key_grid,
+            "value_grid": kv.value_grid,
+            "like": torch.empty(0, dtype=kv.dtype),
+        }
+    data: bytes = safetensors.save({key: each.cpu().contiguous() for key, each in tensors.items()})
+    return data
+
+
+def name_of(block_id: int, sha256: str) -> str:
+    """Block id and beginning of its hash: the same name never has other content."""
+    return f"block-{block_id:08d}-{sha256[:16]}.safetensors"
+
+
+def hash_of(data: bytes) -> str:
+    """SHA-256 in hexadecimal digits."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def read(path: Path, num_bytes: int, sha256: str) -> Contents:
+    """What was written.
+
+    Raises OSError, and SnapshotError where the file is not what was written.
+    """
+    if (size := path.stat().st_size) != num_bytes:
+        raise SnapshotError(f"{path} has {size} bytes, {num_bytes} were written")
+    data = path.read_bytes()
+    if hash_of(data) != sha256:
+        raise SnapshotError(f"{path} is not what was written: its hash is another one")
+    try:
+        tensors = safetensors.load(data)
+        return Contents(
+            kv=_kv_of(tensors),
+            summary=Summary(**{name: tensors[f"summary.{name}"] for name in _SUMMARY}),
+            is_visual=tensors["is_visual"],
+            clip_lengths=tuple(tensors["clip_lengths"].tolist()),
+        )
+    except (SafetensorError, KeyError, ValueError) as error:
+        raise SnapshotError(f"{path} holds no block: {error}") from error
+
+
+def _kv_of(tensors: dict[str, Tensor]) -> RawKV | QuantisedKV:
+    positions = tensors["positions"]
+    if "codes" not in tensors:
+        return RawKV(keys=tensors["keys"], values=tensors["values"], positions=positions)
+    return QuantisedKV(
+        codes=tensors["codes"],
+        key_grid=tensors["key_grid"],
+        value_grid=tensors["value_grid"],
+        positions=positions,
+        dtype=tensors["like"].dtype,
+    )

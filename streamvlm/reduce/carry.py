@@ -47,7 +47,7 @@ def advance_reference(
         features = reference.features if reuse else reference.features.clone()
         age = reference.age
     # The cell's own feature and not the kept row: a merged row may be the mean of faraway cells.
-    features.index_copy_(0, kept.indices, tokens.features.index_select(0, kept.indices))
+    features[kept.indices] = tokens.features.index_select(0, kept.indices)
     return Reference(
         features=features,
         age=(age + 1).index_fill(0, kept.indices, 0),

@@ -36,8 +36,8 @@ class Standing:
     clip_index: int
     reference: Reference | None
     """Of the grid of the clip; None where there is none."""
-    before: tuple[Tensor, Tensor] | None
-    """The clip before and its runs, as in `Segmenter.before`; None if of another grid."""
+    before: Compared | None
+    """The clip before, as in `Segmenter.before`; None if of another grid."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -73,6 +73,7 @@ class _Asked:
     distance: Tensor | None
     rows: Tensor | None
     runs: Tensor | None
+    lengths: Tensor | None
     numbers: Tensor
     """float64 [S,n]: changed, cut, worth keeping; and how many cells have been static how long."""
 
@@ -103,7 +104,7 @@ def look(standings: Sequence[Standing], clips: Sequence[VisualTokens]) -> list[L
 def _ask(standings: Sequence[Standing], clips: Sequence[VisualTokens]) -> _Asked:
     """Of streams and clips that are alike in all that decides which sums are done."""
     settings, features = standings[0].settings, [clip.features for clip in clips]
-    distance = rows = runs = None
+    distance = rows = runs = lengths = None
     numbers = [torch.empty(len(clips), 0, dtype=torch.float64, device=features[0].device)]
     if standings[0].reference is not None:
         change = _change(standings, clips)
@@ -113,15 +114,23 @@ def _ask(standings: Sequence[Standing], clips: Sequence[VisualTokens]) -> _Asked
         numbers.append(torch.stack([each.double() for each in counts], dim=1))
     before = [each.before for each in standings if each.before is not None]
     if before:
-        apart = cosine_distances([previous for previous, _ in before], features)
+        apart, lengths = cosine_distances(
+            features, [each.features for each in before], [each.lengths for each in before]
+        )
         runs, static = static_runs(
             apart,
-            torch.stack([runs for _, runs in before]),
+            torch.stack([each.runs for each in before]),
             settings.segment_clips - 1,
             1 - settings.static_similarity,
         )
         numbers.append(static.double())
-    return _Asked(distance=distance, rows=rows, runs=runs, numbers=torch.cat(numbers, dim=1))
+    return _Asked(
+        distance=distance,
+        rows=rows,
+        runs=runs,
+        lengths=lengths,
+        numbers=torch.cat(numbers, dim=1),
+    )
 
 
 def _change(standings: Sequence[Standing], clips: Sequence[VisualTokens]) -> dtd.Change:
@@ -150,6 +159,11 @@ def _one(
             num_worth=num_worth,
         )
     compared: Tensor | Compared = known
-    if asked.runs is not None:
-        compared = Compared(features=known, runs=asked.runs[place], counts=numbers)
+    if asked.runs is not None and asked.lengths is not None:
+        compared = Compared(
+            features=known,
+            lengths=asked.lengths[place],
+            runs=asked.runs[place],
+            counts=numbers,
+        )
     return Looked(allowance=standing.allowance, change=change, clip=compared)

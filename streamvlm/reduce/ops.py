@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import product
 
@@ -164,49 +164,68 @@ def novelty(tokens: VisualTokens, reference: Reference | None) -> Tensor:
     return cosine_distance(tokens.features, tokens.features.mean(dim=0, keepdim=True))
 
 
-def cosine_distance(left: Tensor, right: Tensor, *, of_nothing: float = 1.0) -> Tensor:
+def cosine_distance(left: Tensor, right: Tensor) -> Tensor:
     """1 - cosine of matching rows: float [N,D] and [N,D] or [1,D] to [N] in [0, 2].
 
     Exactly 0 for equal rows, and where only rounding is between them; 1 where either is a zero
-    vector, `of_nothing` where `left` is. Computed in float32 at least: near 1 a bfloat16 cosine
-    cannot tell noise from change.
+    vector. Computed in float32 at least: near 1 a bfloat16 cosine cannot tell noise from change.
     """
-    right = right.expand_as(left)
-    # On a CPU the float32 copies of a whole clip leave the cache, which costs more than arithmetic.
-    at_once = _CACHED_NUMBERS // max(1, left.shape[1]) if left.device.type == "cpu" else len(left)
-    if len(left) <= at_once:
-        return _distance(left, right, of_nothing)
-    parts = zip(left.split(max(1, at_once)), right.split(max(1, at_once)), strict=True)
-    return torch.cat([_distance(*part, of_nothing) for part in parts])
+    return cosine_distances([left], [right])[0][0]
 
 
 def cosine_distances(
-    left: Sequence[Tensor], right: Sequence[Tensor], *, of_nothing: float = 1.0
-) -> Tensor:
+    left: Sequence[Tensor],
+    right: Sequence[Tensor],
+    right_lengths: Sequence[Tensor] | None = None,
+) -> tuple[Tensor, Tensor]:
     """[S,N]: `cosine_distance` of S pairs of float [N,D], in one go where that is faster; the same
-    numbers in any company.
+    numbers in any company. And [S,N], `row_lengths` of the left ones. Those of the right ones, [N]
+    each, are worked out unless somebody has kept them.
     """
-    if len(left) > 1 and left[0].device.type != "cpu":
-        both = torch.cat(list(left)), torch.cat(list(right))
-        return cosine_distance(*both, of_nothing=of_nothing).view(len(left), -1)
-    # On a CPU the copies cost more than the calls.
-    pairs = zip(left, right, strict=True)
-    return torch.stack([cosine_distance(*pair, of_nothing=of_nothing) for pair in pairs])
+    pairs = list(zip(left, right, strict=True))
+    if len(pairs) > 1 and left[0].device.type != "cpu":
+        # On a CPU the copies cost more than the calls.
+        pairs = [(torch.cat(list(left)), torch.cat(list(right)))]
+    ours, theirs, inner = [], list(right_lengths or ()), []
+    for pair in pairs:
+        for one, other in _parts(*pair):
+            ours.append(row_lengths(one))
+            if right_lengths is None:
+                theirs.append(row_lengths(other).expand(len(one)))
+            inner.append(_inner(one, other))
+    lengths, products = torch.cat(ours), torch.cat(inner)
+    distance = _one_minus(products, lengths * torch.cat(theirs))
+    return distance.view(len(left), -1), lengths.view(len(left), -1)
 
 
-def _distance(left: Tensor, right: Tensor, of_nothing: float) -> Tensor:
-    """`cosine_distance` of [n,D] and [n,D]."""
-    ours, theirs = _wide(left), _wide(right)
-    our_length = vector_norm(ours, dim=1)
-    lengths = our_length * vector_norm(theirs, dim=1)
-    # A copy may be overwritten, the argument itself may not.
-    products = ours * theirs if theirs is right else theirs.mul_(ours)
-    distance = _one_minus(products.sum(dim=1), lengths)
-    return distance if of_nothing == 1 else distance.masked_fill(our_length == 0, of_nothing)
+def row_lengths(features: Tensor) -> Tensor:
+    """[...]: the Euclidean norm of each row of float [...,D], in float32 at least."""
+    lengths: Tensor = vector_norm(features, dim=-1, dtype=_wide_type(features))
+    return lengths
+
+
+def _parts(left: Tensor, right: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    """Matching rows of [N,D] and [N,D] or [1,D] in float32 at least, as many as are best compared
+    at once; those of `left` are a copy.
+    """
+    # On a CPU the float32 copies of a whole clip leave the cache, which costs more than arithmetic.
+    is_cpu = left.device.type == "cpu"
+    at_once = max(1, _CACHED_NUMBERS // max(1, left.shape[1])) if is_cpu else max(1, len(left))
+    ours = left.split(at_once)
+    theirs = right.split(at_once) if len(right) == len(left) else [right] * len(ours)
+    for one, other in zip(ours, theirs, strict=True):
+        yield one.to(_wide_type(left), copy=True), other.to(_wide_type(left))
+
+
+def _inner(left: Tensor, right: Tensor) -> Tensor:
+    """[n]: the inner products of matching rows, [n,D] and [n,D] or [1,D]; overwrites `left`, as a
+    third clip would not stay in the cache either.
+    """
+    return left.mul_(right).sum(dim=1)
 
 
 def _one_minus(inner: Tensor, lengths: Tensor) -> Tensor:
-    """[n]: 1 - cosine, by the inner products of rows and the products of their lengths."""
+    """[...]: 1 - cosine, by the inner products of rows and the products of their lengths."""
     no_distance = _ROUNDING * torch.finfo(inner.dtype).eps
     distance = threshold(1 - inner / lengths, no_distance, 0.0).clamp_max(2.0)
     return distance.masked_fill(lengths == 0, 1.0)
@@ -216,8 +235,6 @@ def neighbour_distance(
     left: Tensor,
     right: Tensor,
     grid_thw: tuple[int, int, int],
-    *,
-    of_nothing: float = 1.0,
 ) -> Tensor:
     """`cosine_distance` of each cell to the most alike of the 3 x 3 cells around it in `right`.
 
@@ -238,7 +255,7 @@ def neighbour_distance(
         inner = (theirs.index_select(0, there) * ours).sum(dim=1)
         distance = _one_minus(inner, our_lengths * their_lengths.index_select(0, there))
         nearest = torch.minimum(nearest, distance)
-    return nearest if of_nothing == 1 else nearest.masked_fill(our_lengths == 0, of_nothing)
+    return nearest
 
 
 def directions(features: Tensor) -> Tensor:
@@ -249,4 +266,8 @@ def directions(features: Tensor) -> Tensor:
 
 
 def _wide(features: Tensor) -> Tensor:
-    return features.to(torch.promote_types(features.dtype, torch.float32))
+    return features.to(_wide_type(features))
+
+
+def _wide_type(features: Tensor) -> torch.dtype:
+    return torch.promote_types(features.dtype, torch.float32)

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from streamvlm.reduce.host import read
-from streamvlm.reduce.ops import cosine_distance
+from streamvlm.reduce.ops import cosine_distance, cosine_distances, row_lengths
 
 _ANCHOR_WEIGHT = 0.9
 """Of the newest clip in the moving mean."""
@@ -34,10 +34,12 @@ class Segment:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Compared:
-    """A clip that was compared with the one before it, together with those of other streams."""
+    """A clip that was compared with the one before it, if there is one."""
 
     features: Tensor
     """float [N,D]."""
+    lengths: Tensor
+    """float32 at least, [N]: of its rows, for the clip behind to be compared with."""
     runs: Tensor
     """uint8 [N], see `static_runs`."""
     counts: list[int]
@@ -52,9 +54,9 @@ class Segmenter(Protocol):
         ...
 
     @property
-    def before(self) -> tuple[Tensor, Tensor] | None:
-        """float [N,D] and uint8 [N]: the clip before and its runs, for those who compare the next
-        one themselves; None where there is none, or where `Compared` is not for this segmenter.
+    def before(self) -> Compared | None:
+        """The clip before, for those who compare the next one themselves; None where there is none,
+        or where `Compared` is not for this segmenter.
         """
         ...
 
@@ -99,7 +101,7 @@ class DPSegmenter:
         """
         self._distance, self._max_clips = 1 - similarity, max_clips
         self._max_waiting = max_waiting
-        self._before: tuple[Tensor, Tensor] | None = None
+        self._before: Compared | None = None
         self._waiting: deque[_Waiting] = deque()
         self._removed = [0]
         """[waiting + 1], tokens that the best cut of the first that wait makes superfluous."""
@@ -109,7 +111,7 @@ class DPSegmenter:
     def push(self, clip: Tensor | Compared) -> list[Segment]:
         """One more clip, float [N,D], or what is known of it. Gives the segments that are final."""
         found = clip if isinstance(clip, Compared) else self._compare(clip)
-        self._before = found.features, found.runs
+        self._before = found
         self._waiting.append(_Waiting(runs=found.runs, counts=found.counts))
         self._extend()
         segments = self._take(self._num_final())
@@ -121,7 +123,7 @@ class DPSegmenter:
         return segments
 
     @property
-    def before(self) -> tuple[Tensor, Tensor] | None:
+    def before(self) -> Compared | None:
         """See `Segmenter`."""
         return self._before
 
@@ -139,12 +141,16 @@ class DPSegmenter:
     def _compare(self, features: Tensor) -> Compared:
         most = self._max_clips - 1
         if self._before is None:
-            runs = torch.zeros(len(features), dtype=torch.uint8, device=features.device)
-            return Compared(features=features, runs=runs, counts=[len(features)] + [0] * most)
-        previous, runs = self._before
-        distance = cosine_distance(previous, features)
-        runs, counts = static_runs(distance, runs, most, self._distance)
-        return Compared(features=features, runs=runs, counts=list(map(int, read(counts)[0])))
+            lengths = row_lengths(features)
+            runs = torch.zeros_like(lengths, dtype=torch.uint8)
+            counts = [len(features)] + [0] * most
+        else:
+            (distance,), (lengths,) = cosine_distances(
+                [features], [self._before.features], [self._before.lengths]
+            )
+            runs, found = static_runs(distance, self._before.runs, most, self._distance)
+            counts = list(map(int, read(found)[0]))
+        return Compared(features=features, lengths=lengths, runs=runs, counts=counts)
 
     def _extend(self) -> None:
         """The best cut of one clip more."""
@@ -236,6 +242,6 @@ class AnchorSegmenter:
         return [Segment(num_clips=num_clips, is_static=self._is_static & (num_clips > 1))]
 
     @property
-    def before(self) -> tuple[Tensor, Tensor] | None:
+    def before(self) -> Compared | None:
         """See `Segmenter`."""
         return None

@@ -9,9 +9,11 @@ from made_tokens import angles, make_tokens
 from streamvlm.reduce.base import num_kept
 from streamvlm.reduce.ops import (
     cosine_distance,
+    cosine_distances,
     evenly_spaced,
     keep_rows,
     neighbour_distance,
+    row_lengths,
     strongest_rows,
 )
 
@@ -116,3 +118,24 @@ def test_cosine_distance_is_exact_at_the_size_of_real_features(dtype: torch.dtyp
     parts = [cosine_distance(*part) for part in zip(left.split(7), right.split(7), strict=True)]
     assert torch.equal(torch.cat(parts), found), "rows that are compared together"
     assert torch.equal(left, before[0]) and torch.equal(right, before[1])
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+def test_lengths_that_were_kept_give_the_same_distances(dtype: torch.dtype) -> None:
+    generator = torch.Generator().manual_seed(0)
+    before, clips = torch.randn(2, 3, 150, 4096, generator=generator).to(dtype)
+    before[0, 3], clips[1, 5] = 0, 0
+    found, lengths = cosine_distances([*clips], [*before], [row_lengths(each) for each in before])
+    assert torch.equal(lengths, row_lengths(clips))
+    assert torch.equal(found, cosine_distances([*clips], [*before])[0])
+    for number, pair in enumerate(zip(clips, before, strict=True)):
+        assert torch.equal(found[number], cosine_distance(*pair))
+        assert torch.equal(found[number], cosine_distance(*pair[::-1]))
+    assert found[0, 3] == found[1, 5] == 1
+
+
+def test_one_row_is_compared_with_all_as_its_copies_are() -> None:
+    generator = torch.Generator().manual_seed(0)
+    left, right = torch.randn(2, 150, 4096, generator=generator).bfloat16()
+    alone = cosine_distance(left, right[:1])
+    assert torch.equal(alone, cosine_distance(left, right[:1].expand_as(left)))

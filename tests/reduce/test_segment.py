@@ -74,6 +74,19 @@ def test_online_equals_offline_where_nothing_is_forced() -> None:
         assert num_removed(segments) == removed, seed
 
 
+def test_online_equals_offline_at_the_size_of_real_features() -> None:
+    generator = torch.Generator().manual_seed(0)
+    shown, clips = torch.randn(150, 4096, generator=generator), []
+    for number in range(12):
+        is_new = torch.rand(150, 1, generator=generator) < (1.0 if number == 7 else 0.15)
+        shown = torch.where(is_new, torch.randn(150, 4096, generator=generator), shown)
+        clips.append((shown + 0.3 * torch.randn(150, 4096, generator=generator)).bfloat16())
+    segments = online(DPSegmenter(max_waiting=NEVER), clips)
+    removed, lengths = offline([clip.float() for clip in clips], most=8)
+    assert [each.num_clips for each in segments] == lengths
+    assert num_removed(segments) == removed > 0
+
+
 def test_forced_cuts_stay_near_the_best() -> None:
     shares = []
     for seed in range(100):

@@ -22,11 +22,13 @@ from torch import Tensor
 from streamvlm.reduce.base import ReductionContext, Reference, Signal, num_kept
 from streamvlm.reduce.host import read, send
 from streamvlm.reduce.ops import (
+    by_strength,
     cosine_distance,
     cosine_distances,
     evenly_spaced,
     neighbour_distance,
     ranked,
+    row_lengths,
     strongest_rows,
     take_rows,
 )
@@ -120,12 +122,18 @@ class DTD:
         index = send([context.clip_index for _, context in pairs], distance.device).long()
         age = torch.stack([each.age for each in references])
         worth = self.judge(distance, age, index[:, None], self.threshold).is_worth_keeping
-        rows = ranked(worth, distance)
+        rows = by_strength(worth.byte())
         (counts,) = read(worth.sum(dim=-1))
         kept = []
-        for own, count, (_, context) in zip(rows, counts, pairs, strict=True):
-            most = len(own) if context.max_kept is None else context.max_kept
-            kept.append(own[: min(most, max(int(count), self.min_kept))].sort().values)
+        for number, (count, (_, context)) in enumerate(zip(counts, pairs, strict=True)):
+            most = distance.shape[1] if context.max_kept is None else context.max_kept
+            wanted = min(most, max(int(count), self.min_kept))
+            if wanted == count:
+                # A view would hold the rows of all streams for as long as those of one are kept.
+                kept.append(rows[number, :wanted].clone())
+            else:
+                strongest = ranked(worth[number], distance[number])[:wanted]
+                kept.append(strongest.sort().values)
         return kept
 
     def compare(self, tokens: VisualTokens, context: ReductionContext) -> Change | None:
@@ -138,13 +146,15 @@ class DTD:
 
     def distances(self, clips: Sequence[VisualTokens], references: Sequence[Tensor]) -> Tensor:
         """float [S,N]: of clips of one grid to what was last kept of each; 0 for a zero vector."""
-        # A zero vector (padding) says nothing: it is no change, whatever was there before.
         features = [clip.features for clip in clips]
         if self.neighbourhood == 1:
-            return cosine_distances(features, references, of_nothing=0.0)
-        pairs = zip(features, references, strict=True)
-        grid = clips[0].grid_thw
-        return torch.stack([neighbour_distance(*pair, grid, of_nothing=0.0) for pair in pairs])
+            distance, lengths = cosine_distances(features, references)
+        else:
+            grid, pairs = clips[0].grid_thw, zip(features, references, strict=True)
+            distance = torch.stack([neighbour_distance(*pair, grid) for pair in pairs])
+            lengths = torch.stack([row_lengths(each) for each in features])
+        # A zero vector (padding) says nothing: it is no change, whatever was there before.
+        return distance.masked_fill(lengths == 0, 0.0)
 
     def judge(
         self, distance: Tensor, age: Tensor, clip_index: Tensor | int, threshold: Tensor | float

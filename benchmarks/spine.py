@@ -24,9 +24,11 @@ from machine import describe, write
 from rich.console import Console
 from rich.table import Table
 
+from streamvlm.beginning import Beginning
+from streamvlm.config import Config
 from streamvlm.encode import Encoder, preprocess
 from streamvlm.pipeline import StreamPipeline
-from streamvlm.reduce import ReductionContext, build_reducer, open_stream, reduce_clip
+from streamvlm.reduce import ReductionContext, build_reducer, reduce_clip
 from streamvlm.types import (
     AnswerFinished,
     Clip,
@@ -153,21 +155,21 @@ def lay_out(vlm: QwenVL, tokens: list[VisualTokens], cursor: Cursor) -> Any:
 
 def watched_pipeline(vlm: QwenVL, clips: list[Clip]) -> StreamPipeline:
     """A stream of which everything is remembered and recalled."""
-    prefix, cursor = vlm.lay_out_prefix()
-    pipeline = StreamPipeline(
-        vlm,
-        open_stream(build_reducer({"name": "all"}), CLIPS_PER_BLOCK),
-        vlm.prefill(prefix, vlm.open_context([])).kv,
-        cursor,
-        gate_threshold=0.0,
-        fresh_clips=FRESH_CLIPS,
-        budget_bytes=2**40,
-        local_blocks=4,
-        recall_blocks=len(clips),
-        max_question_tokens=1024,
-        policy="keep",
-        max_span=10**9,
+    config = Config.model_validate(
+        {
+            "reduce": {"name": "all"},
+            "encode": {"gate_threshold": 0.0},
+            "remember": {
+                "segment_clips": CLIPS_PER_BLOCK,
+                "budget_bytes": 2**40,
+                "local_blocks": 4,
+                "max_span": 10**9,
+                "candidate_tokens": 0,
+            },
+            "respond": {"fresh_clips": FRESH_CLIPS, "recall_blocks": len(clips)},
+        }
     )
+    pipeline = Beginning(vlm, config).pipeline()
     encoder = Encoder(tower=vlm, max_batch_clips=1)
     for clip in clips:
         pipeline.admit(clip)

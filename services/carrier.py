@@ -166,6 +166,7 @@ class Carrier:
                 source=str(SourceAddress.parse(self.record.source)),
                 run_id=self._run_id,
                 create_time=timestamp_to_proto(self.record.created_utc_seconds),
+                time_zone=self.record.time_zone,
             )
             # What is written into a call that has failed already is told by reading.
             with contextlib.suppress(asyncio.InvalidStateError):

@@ -12,6 +12,7 @@ from services.ids import checked_stream_id
 from streamvlm.errors import DeadlineExceededError
 from streamvlm.types import AnswerEvent, AnswerFailed, AnswerFinished
 from streamvlm.wire.answers import event_to_proto, question_from_proto
+from streamvlm.wire.searches import found_to_proto, search_from_proto
 from streamvlm.wire.v1 import query_service_pb2 as pb
 from streamvlm.wire.v1.query_service_pb2_grpc import QueryServiceServicer
 
@@ -19,6 +20,7 @@ DEFAULT_DEADLINE_SECONDS = 30.0
 """Of a call without a deadline."""
 
 _Context = grpc.aio.ServicerContext[pb.AskRequest, pb.AskResponse]
+_SearchContext = grpc.aio.ServicerContext[pb.SearchRequest, pb.SearchResponse]
 
 
 class QueryServicer(QueryServiceServicer):
@@ -50,6 +52,22 @@ class QueryServicer(QueryServiceServicer):
             ) from None
         finally:
             engine.cancel(question.question_id)
+
+    async def Search(self, request: pb.SearchRequest, context: _SearchContext) -> pb.SearchResponse:
+        """The best moments of the streams that this worker has; the caller's end is its end."""
+        search = search_from_proto(request)
+        for stream_id in search.stream_ids:
+            checked_stream_id(stream_id)
+        searching = self._host.engine.search(search)
+        has_deadline = context.time_remaining() is not None
+        try:
+            async with asyncio.timeout(None if has_deadline else DEFAULT_DEADLINE_SECONDS):
+                return found_to_proto(await asyncio.wrap_future(searching))
+        except TimeoutError:
+            raise DeadlineExceededError(
+                f"nothing found within {DEFAULT_DEADLINE_SECONDS:g} s, which a call without a "
+                "deadline has; give one that is longer, or search fewer streams"
+            ) from None
 
 
 async def _write_all(events: asyncio.Queue[AnswerEvent], context: _Context) -> None:

@@ -80,6 +80,7 @@ class StreamRecord:
     source: str
     """Its address with credentials."""
     created_utc_seconds: float
+    time_zone: str = "UTC"
 
 
 class Registry:

@@ -58,6 +58,10 @@ class Routes:
         """
         return stream_id in await self._registry.streams()
 
+    async def streams(self) -> list[str]:
+        """Those that are to be watched. Raises MetadataError."""
+        return sorted(await self._registry.streams())
+
     async def ingest_of(self, stream_id: str) -> str:
         """Where the stream's source is read, or is to be read.
 

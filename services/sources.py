@@ -29,6 +29,7 @@ from streamvlm.errors import (
     StreamNotFoundError,
     StreamVLMError,
 )
+from streamvlm.when import zone_named
 from streamvlm.wire.frames import PushAck, ack_to_proto, frame_from_proto
 from streamvlm.wire.status import feed_to_proto
 from streamvlm.wire.v1 import stream_service_pb2 as pb
@@ -98,7 +99,10 @@ class SourceServicer(StreamServiceServicer):
         stream_id = checked_stream_id(request.stream_id)
         SourceAddress.parse(request.source)
         record = StreamRecord(
-            stream_id=stream_id, source=request.source, created_utc_seconds=time.time()
+            stream_id=stream_id,
+            source=request.source,
+            created_utc_seconds=time.time(),
+            time_zone=zone_named(request.time_zone).key,
         )
         with self._alone(stream_id):
             if stream_id in self._carriers or stream_id in await self._registry.streams():

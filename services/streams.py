@@ -21,6 +21,7 @@ from streamvlm.errors import (
     StreamNotFoundError,
     StreamVLMError,
 )
+from streamvlm.when import zone_named
 from streamvlm.wire.times import timestamp_to_proto
 from streamvlm.wire.v1 import stream_service_pb2 as pb
 from streamvlm.wire.v1.stream_service_pb2_grpc import StreamServiceServicer, StreamServiceStub
@@ -52,6 +53,7 @@ class StreamServicer(StreamServiceServicer):
         """Open a source and watch it; a repeated request gets the first result."""
         checked_stream_id(request.stream_id)
         SourceAddress.parse(request.source)
+        zone_named(request.time_zone)
         return await self._created.once(request.request_id, request, lambda: self._create(request))
 
     async def _create(self, request: pb.CreateStreamRequest) -> pb.CreateStreamResponse:
@@ -162,6 +164,7 @@ def _unheld(record: StreamRecord) -> pb.Stream:
         stream_id=record.stream_id,
         source=str(SourceAddress.parse(record.source)),
         create_time=timestamp_to_proto(record.created_utc_seconds),
+        time_zone=record.time_zone,
         feed=pb.FeedStatus(
             state=pb.SOURCE_STATE_RECONNECTING,
             reason="WORKER_LOST",

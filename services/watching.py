@@ -237,6 +237,7 @@ class WatchingServicer(WorkerServiceServicer):
                 feed,
                 created_utc_seconds=timestamp_from_proto(wanted.create_time),
                 kept=kept,
+                time_zone=wanted.time_zone or "UTC",
             )
         except BaseException:
             await asyncio.shield(self._watcher.let_go(stream_id, is_removed=False))

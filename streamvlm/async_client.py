@@ -12,11 +12,12 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from streamvlm.alerts import AlertRule
 from streamvlm.connection import DEFAULT_ADDRESS, OPTIONS, Connection
 from streamvlm.sending import AsyncSending
-from streamvlm.types import Question, Sampling, StreamStatus
+from streamvlm.types import Found, Sampling, StreamStatus, UtcInterval
 from streamvlm.wire.alerts import GivenAlert, ListedEvent, given_from_proto, listed_from_proto
-from streamvlm.wire.answers import GivenEvent, event_from_proto, question_to_proto
+from streamvlm.wire.answers import GivenEvent, event_from_proto, request_of
 from streamvlm.wire.frames import PushAck, PushedFrame, ack_from_proto
 from streamvlm.wire.rules import RuleTrial, rule_from_proto, rule_to_proto, trial_from_proto
+from streamvlm.wire.searches import found_from_proto, search_request
 from streamvlm.wire.status import stream_from_proto
 from streamvlm.wire.v1 import event_service_pb2 as event_pb
 from streamvlm.wire.v1 import rule_service_pb2 as rule_pb
@@ -88,14 +89,23 @@ class AsyncClient:
             return bool(response.status == health_pb2.HealthCheckResponse.SERVING)
 
     async def create_stream(
-        self, stream_id: str, source: str, *, allow_offline: bool = False, request_id: str = ""
+        self,
+        stream_id: str,
+        source: str,
+        *,
+        allow_offline: bool = False,
+        time_zone: str = "",
+        request_id: str = "",
     ) -> StreamStatus:
-        """Watch a source, once it is open; at once, and for ever, with `allow_offline`."""
+        """Watch a source, once it is open; at once, and for ever, with `allow_offline`. Questions
+        about it name times of `time_zone`, such as "Europe/Berlin"; UTC if empty.
+        """
         with self._connection.errors():
             request = pb.CreateStreamRequest(
                 stream_id=stream_id,
                 source=source,
                 allow_offline=allow_offline,
+                time_zone=time_zone,
                 request_id=request_id,
             )
             response = await self._streams.CreateStream(request, **self._limits)
@@ -127,20 +137,37 @@ class AsyncClient:
             await self._streams.DeleteStream(request, **self._limits)
 
     async def ask(
-        self, stream_id: str, text: str, sampling: Sampling | None = None
+        self,
+        stream_id: str,
+        text: str,
+        sampling: Sampling | None = None,
+        *,
+        during: UtcInterval | None = None,
     ) -> AsyncIterator[GivenEvent]:
         """The events of an answer as they come; closing the iterator ends the answer."""
-        question = Question(
-            question_id="", stream_id=stream_id, text=text, sampling=sampling or Sampling()
-        )
         with self._connection.errors():
-            call = self._questions.Ask(question_to_proto(question), **self._limits)
+            call = self._questions.Ask(
+                request_of(stream_id, text, sampling, during), **self._limits
+            )
             try:
                 async for response in call:
                     if (event := event_from_proto(response)) is not None:
                         yield event
             finally:
                 call.cancel()
+
+    async def search(
+        self,
+        text: str,
+        stream_ids: Iterable[str] = (),
+        *,
+        during: UtcInterval | None = None,
+        most: int = 10,
+    ) -> Found:
+        """The moments that fit best, of these streams or of all; times as in `ask`."""
+        with self._connection.errors():
+            request = search_request(text, stream_ids, during, most)
+            return found_from_proto(await self._questions.Search(request, **self._limits))
 
     async def create_rule(self, rule: AlertRule, *, request_id: str = "") -> AlertRule:
         """Arm a standing question."""

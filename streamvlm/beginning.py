@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 from streamvlm.config import Config
 from streamvlm.errors import ConfigError
 from streamvlm.pipeline import StreamPipeline
+from streamvlm.recalling import Recalling
 from streamvlm.reduce import build_reducer, open_stream
-from streamvlm.remember import RecallSettings, Rung, SharedBudget, Storage
+from streamvlm.remember import KVMemory, RecallSettings, Rung, SharedBudget, Storage
 from streamvlm.types import Tier
 from streamvlm.vlm import VLM
+
+log = logging.getLogger(__name__)
+
+MAX_TEXT_TOKENS_PER_CLIP = 32
+"""More than any clip layout writes around its visual tokens."""
 
 
 class Beginning:
     """The reducer, the sinks and the budget of all streams of a model, made once."""
 
     def __init__(self, vlm: VLM, config: Config) -> None:
-        """Raises ConfigError."""
+        """Raises ConfigError, also where a segment cannot fit into a stream's memory."""
         self._vlm, self._config = vlm, config
+        self._check_budget()
         self._reducer = build_reducer(config.reduce)
         prefix, self._cursor = vlm.lay_out_prefix()
         self._sinks = vlm.prefill(prefix, vlm.open_context([])).kv
@@ -61,28 +69,62 @@ class Beginning:
                 "folder for snapshots; without one it must be 0"
             )
         remember, respond = self._config.remember, self._config.respond
+        settings = RecallSettings(
+            score=remember.score,
+            exact_vectors=remember.exact_vectors,
+            max_tokens=remember.recall_tokens,
+            candidate_tokens=remember.candidate_tokens,
+            gate=remember.recall_gate,
+            now_recalls_nothing=remember.now_recalls_nothing,
+        )
+        recalling = Recalling(
+            vlm=self._vlm,
+            memory=self._memory(settings, folder),
+            settings=settings,
+            num_blocks=respond.recall_blocks,
+            policy=remember.position_policy,
+            max_span=remember.max_span,
+        )
         return StreamPipeline(
             self._vlm,
             open_stream(self._reducer, remember.segment_clips),
-            self._sinks,
+            recalling,
             self._cursor,
             gate_threshold=self._config.encode.gate_threshold,
             fresh_clips=respond.fresh_clips,
-            recall_blocks=respond.recall_blocks,
             max_question_tokens=respond.max_question_tokens,
+        )
+
+    def _memory(self, settings: RecallSettings, folder: Path | None) -> KVMemory:
+        remember = self._config.remember
+        return KVMemory(
+            self._vlm,
+            self._sinks,
             budget_bytes=remember.budget_bytes,
             local_blocks=remember.local_blocks,
             policy=remember.position_policy,
             max_span=remember.max_span,
-            recall=RecallSettings(
-                score=remember.score,
-                exact_vectors=remember.exact_vectors,
-                max_tokens=remember.recall_tokens,
-                candidate_tokens=remember.candidate_tokens,
-                gate=remember.recall_gate,
-                now_recalls_nothing=remember.now_recalls_nothing,
-            ),
+            recall=settings,
             storage=Storage(
                 lower=self._lower, evict=remember.evict, shared=self._shared, folder=folder
             ),
         )
+
+    def _check_budget(self) -> None:
+        rule, remember = self._vlm.patch_spec.rule, self._config.remember
+        most_cells = rule.max_pixels // rule.cell_pixels**2
+        tokens = remember.segment_clips * (most_cells + MAX_TEXT_TOKENS_PER_CLIP)
+        needed = tokens * self._vlm.kv_bytes_per_token
+        log.info(
+            "model %s: a stream's memory of %d bytes holds %d tokens; a clip has at most %d",
+            self._vlm.name,
+            remember.budget_bytes,
+            remember.budget_bytes // self._vlm.kv_bytes_per_token,
+            most_cells,
+        )
+        for name in ("budget_bytes", "total_budget_bytes"):
+            if needed > (budget := getattr(remember, name)) and budget:
+                raise ConfigError(
+                    f"remember.{name} = {budget} cannot hold one segment of "
+                    f"{remember.segment_clips} clips; this model needs at least {needed}"
+                )

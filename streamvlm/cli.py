@@ -15,7 +15,7 @@ from typing import Annotated, Literal, NoReturn
 import typer
 from rich.console import Console
 
-from streamvlm import config, show
+from streamvlm import config, show, show_time
 from streamvlm.alert_commands import (
     ack,
     alerts,
@@ -26,11 +26,22 @@ from streamvlm.alert_commands import (
     watch,
     webhooks,
 )
-from streamvlm.cli_options import Address, AsJson, Timeout, client_at, environment, print_json
+from streamvlm.cli_options import (
+    Address,
+    AsJson,
+    From,
+    Timeout,
+    To,
+    client_at,
+    during,
+    environment,
+    print_json,
+)
 from streamvlm.doctor import examine
 from streamvlm.errors import StreamVLMError
 from streamvlm.evaluate.command import evaluate
 from streamvlm.evaluate.reduction.command import reduce
+from streamvlm.search_command import search
 from streamvlm.types import AnswerFinished, AnswerStarted, AnswerToken, Sampling
 
 app = typer.Typer(
@@ -125,6 +136,13 @@ def add(
     offline_ok: Annotated[
         bool, typer.Option("--offline-ok", help="Keep a camera that cannot be reached yet.")
     ] = False,
+    time_zone: Annotated[
+        str,
+        typer.Option(
+            metavar="ZONE",
+            help="Where the camera is, such as Europe/Berlin, for times that questions name.",
+        ),
+    ] = "UTC",
     address: Address = None,
     as_json: AsJson = False,
     timeout_seconds: Timeout = 30.0,
@@ -132,7 +150,7 @@ def add(
     """Watch a camera or a file from now on."""
     source = _absolute(source)
     with client_at(address, timeout_seconds) as client, _err.status("opening the source"):
-        status = client.create_stream(name, source, allow_offline=offline_ok)
+        status = client.create_stream(name, source, allow_offline=offline_ok, time_zone=time_zone)
     if as_json:
         print_json(asdict(status))
     else:
@@ -163,15 +181,21 @@ def ask(
         float, typer.Option(min=0.0, max=10.0, help="0 is the likeliest answer.")
     ] = 0.0,
     seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Of the sampling.")] = 0,
+    begin: From = None,
+    end: To = None,
     address: Address = None,
     as_json: AsJson = False,
     timeout_seconds: Timeout = 60.0,
 ) -> None:
-    """Ask a stream a question: the answer, what it was given from, what it cost."""
+    """Ask a stream a question: the answer, what it was given from, what it cost.
+
+    A time in the question, such as "yesterday at 4 pm", is that of the stream's zone; what is
+    recalled is from then alone. So it is with --from and --to.
+    """
     sampling = Sampling(max_new_tokens=max_new_tokens, temperature=temperature, seed=seed)
     started, finished = None, None
     with client_at(address, timeout_seconds) as client:
-        for event in client.ask(name, question, sampling):
+        for event in client.ask(name, question, sampling, during=during(begin, end)):
             if isinstance(event, AnswerStarted):
                 started = event
             elif isinstance(event, AnswerFinished):
@@ -184,7 +208,9 @@ def ask(
         print_json({**asdict(started), **asdict(finished)})
         return
     typer.echo("\n")
-    _out.print(show.evidence(started))
+    for told in show_time.asked(started.asked) if started.asked else ():
+        _out.print(told)
+    _out.print(show_time.evidence(started))
     _out.print(show.usage(finished.usage), style="dim", highlight=False)
 
 
@@ -241,6 +267,7 @@ for command in (watch, rules, unwatch, alerts, events, ack, webhooks, replay):
     app.command()(command)
 app.command(name="eval")(evaluate)
 app.command()(reduce)
+app.command()(search)
 
 
 def main() -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 import socket
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -14,6 +16,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from streamvlm.client import DEFAULT_ADDRESS, Client
 from streamvlm.errors import ConfigError
+from streamvlm.types import UtcInterval
 
 
 class Environment(BaseSettings):
@@ -58,6 +61,37 @@ AsJson = Annotated[bool, typer.Option("--json", help="JSON on one line, for scri
 Timeout = Annotated[
     float, typer.Option("--timeout", min=0.1, max=86_400.0, help="Seconds to wait at most.")
 ]
+
+
+From = Annotated[
+    datetime | None,
+    typer.Option(
+        "--from",
+        metavar="TIME",
+        parser=datetime.fromisoformat,
+        help="Only from then on: 2026-11-28T16:00, in UTC or with an offset.",
+    ),
+]
+To = Annotated[
+    datetime | None,
+    typer.Option("--to", metavar="TIME", parser=datetime.fromisoformat, help="Only until then."),
+]
+
+
+def during(begin: datetime | None, end: datetime | None) -> UtcInterval | None:
+    """What lies between, either of which may be open; None for no limit. Raises
+    InvalidInputError.
+    """
+    if begin is None and end is None:
+        return None
+    return UtcInterval(
+        start_seconds=_utc_seconds(begin) if begin else -math.inf,
+        end_seconds=_utc_seconds(end) if end else math.inf,
+    )
+
+
+def _utc_seconds(moment: datetime) -> float:
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 
 
 def client_at(address: str | None, timeout_seconds: float = 30.0) -> Client:

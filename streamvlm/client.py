@@ -9,18 +9,18 @@ from typing import Self
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from streamvlm.alerts import AlertRule
 from streamvlm.async_client import AsyncClient
 from streamvlm.connection import DEFAULT_ADDRESS, OPTIONS, Connection
+from streamvlm.rule_calls import RuleCalls
 from streamvlm.sending import Sending
-from streamvlm.types import Question, Sampling, StreamStatus
+from streamvlm.types import Found, Sampling, StreamStatus, UtcInterval
 from streamvlm.wire.alerts import GivenAlert, ListedEvent, given_from_proto, listed_from_proto
-from streamvlm.wire.answers import GivenEvent, event_from_proto, question_to_proto
+from streamvlm.wire.answers import GivenEvent, event_from_proto, request_of
 from streamvlm.wire.frames import PushAck, PushedFrame, ack_from_proto
-from streamvlm.wire.rules import RuleTrial, rule_from_proto, rule_to_proto, trial_from_proto
+from streamvlm.wire.rules import RuleTrial
+from streamvlm.wire.searches import found_from_proto, search_request
 from streamvlm.wire.status import stream_from_proto
 from streamvlm.wire.v1 import event_service_pb2 as event_pb
-from streamvlm.wire.v1 import rule_service_pb2 as rule_pb
 from streamvlm.wire.v1 import stream_service_pb2 as pb
 from streamvlm.wire.v1 import webhook_service_pb2 as webhook_pb
 from streamvlm.wire.v1.event_service_pb2_grpc import EventServiceStub
@@ -44,7 +44,7 @@ __all__ = [
 ]
 
 
-class Client:
+class Client(RuleCalls):
     """Talks to one service; may be shared by threads. Leaving its `with` block closes it.
 
     Every method raises the `StreamVLMError` that the service tells of, ServiceUnreachableError
@@ -109,14 +109,23 @@ class Client:
             return bool(response.status == health_pb2.HealthCheckResponse.SERVING)
 
     def create_stream(
-        self, stream_id: str, source: str, *, allow_offline: bool = False, request_id: str = ""
+        self,
+        stream_id: str,
+        source: str,
+        *,
+        allow_offline: bool = False,
+        time_zone: str = "",
+        request_id: str = "",
     ) -> StreamStatus:
-        """Watch a source, once it is open; at once, and for ever, with `allow_offline`."""
+        """Watch a source, once it is open; at once, and for ever, with `allow_offline`. Questions
+        about it name times of `time_zone`, such as "Europe/Berlin"; UTC if empty.
+        """
         with self._connection.errors():
             request = pb.CreateStreamRequest(
                 stream_id=stream_id,
                 source=source,
                 allow_offline=allow_offline,
+                time_zone=time_zone,
                 request_id=request_id,
             )
             response = self._streams.CreateStream(request, **self._limits)
@@ -148,17 +157,20 @@ class Client:
             self._streams.DeleteStream(request, **self._limits)
 
     def ask(
-        self, stream_id: str, text: str, sampling: Sampling | None = None
+        self,
+        stream_id: str,
+        text: str,
+        sampling: Sampling | None = None,
+        *,
+        during: UtcInterval | None = None,
     ) -> Iterator[GivenEvent]:
         """The events of an answer as they come: AnswerStarted, AnswerTokens, AnswerFinished.
 
-        Closing the iterator, or leaving it to be collected, ends the answer.
+        `during` is what it asks about; without, times in the text count. Closing the iterator, or
+        leaving it to be collected, ends the answer.
         """
-        question = Question(
-            question_id="", stream_id=stream_id, text=text, sampling=sampling or Sampling()
-        )
         with self._connection.errors():
-            request = question_to_proto(question)
+            request = request_of(stream_id, text, sampling, during)
             call = self._questions.Ask(request, **self._limits)
             try:
                 for response in call:
@@ -167,51 +179,18 @@ class Client:
             finally:
                 call.cancel()
 
-    def create_rule(self, rule: AlertRule, *, request_id: str = "") -> AlertRule:
-        """Arm a standing question."""
+    def search(
+        self,
+        text: str,
+        stream_ids: Iterable[str] = (),
+        *,
+        during: UtcInterval | None = None,
+        most: int = 10,
+    ) -> Found:
+        """The moments that fit best, of these streams or of all; times as in `ask`."""
         with self._connection.errors():
-            request = rule_pb.CreateRuleRequest(rule=rule_to_proto(rule), request_id=request_id)
-            response = self._rules.CreateRule(request, **self._limits)
-            return rule_from_proto(response.rule)
-
-    def get_rule(self, rule_id: str) -> AlertRule:
-        """One rule."""
-        with self._connection.errors():
-            request = rule_pb.GetRuleRequest(rule_id=rule_id)
-            response = self._rules.GetRule(request, **self._limits)
-            return rule_from_proto(response.rule)
-
-    def list_rules(self) -> list[AlertRule]:
-        """All rules, by id."""
-        rules: list[AlertRule] = []
-        request = rule_pb.ListRulesRequest()
-        while True:
-            with self._connection.errors():
-                response = self._rules.ListRules(request, **self._limits)
-            rules += map(rule_from_proto, response.rules)
-            if not response.next_page_token:
-                return rules
-            request.page_token = response.next_page_token
-
-    def update_rule(self, rule: AlertRule, *, request_id: str = "") -> AlertRule:
-        """Arm a standing question in the place of the one with its id."""
-        with self._connection.errors():
-            request = rule_pb.UpdateRuleRequest(rule=rule_to_proto(rule), request_id=request_id)
-            response = self._rules.UpdateRule(request, **self._limits)
-            return rule_from_proto(response.rule)
-
-    def test_rule(self, rule: AlertRule, stream_id: str) -> RuleTrial:
-        """Look at a stream once, as the rule would; changes nothing."""
-        with self._connection.errors():
-            request = rule_pb.TestRuleRequest(rule=rule_to_proto(rule), stream_id=stream_id)
-            response = self._rules.TestRule(request, **self._limits)
-            return trial_from_proto(response)
-
-    def delete_rule(self, rule_id: str, *, request_id: str = "") -> None:
-        """Disarm a rule; what it was firing about is not told any more."""
-        with self._connection.errors():
-            request = rule_pb.DeleteRuleRequest(rule_id=rule_id, request_id=request_id)
-            self._rules.DeleteRule(request, **self._limits)
+            request = search_request(text, stream_ids, during, most)
+            return found_from_proto(self._questions.Search(request, **self._limits))
 
     def subscribe(
         self, *, resume_token: str = "", stream_ids: Iterable[str] = ()

@@ -10,20 +10,22 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Sequence
+from concurrent.futures import Future
 from pathlib import Path
 
 from streamvlm.beginning import Beginning
 from streamvlm.config import Config
 from streamvlm.encode import Encoder
-from streamvlm.errors import ConfigError, EngineStoppedError
+from streamvlm.errors import EngineStoppedError
 from streamvlm.gaps import ENGINE_FAILED
 from streamvlm.looks import AlertListener, LookTable
 from streamvlm.questions import Listener, QuestionQueue
 from streamvlm.reduce import build_reducer
 from streamvlm.respond import Answering
+from streamvlm.searches import SearchQueue
 from streamvlm.snapshots import KeptStream, SnapshotKeeper
 from streamvlm.streams import ClipFeed, StreamTable, WatchedStream
-from streamvlm.types import Clip, Gap, Question, StreamStatus, VisualTokens
+from streamvlm.types import Clip, Found, Gap, Question, Search, StreamStatus, VisualTokens
 from streamvlm.vlm import VLM, load
 from streamvlm.vlm.base import DEVICE_LOST
 
@@ -31,9 +33,6 @@ log = logging.getLogger(__name__)
 
 MAX_ANSWER_STEPS = 8
 """Answer steps in a row while clips wait: many questions must not blind the streams."""
-
-MAX_TEXT_TOKENS_PER_CLIP = 32
-"""More than any clip layout writes around its visual tokens."""
 
 
 class StreamEngine:
@@ -54,14 +53,14 @@ class StreamEngine:
             max_batch_clips=config.encode.max_batch_clips,
             with_salience=self._beginning.needs_salience,
         )
-        self._check_budget()
+        self._streams = StreamTable(config.engine.max_streams)
+        self._searches = SearchQueue(vlm, config.respond, self._streams.named)
         self._questions = QuestionQueue(
             config.respond,
             config.engine.max_questions,
             config.engine.max_answers,
             self._begin_answer,
         )
-        self._streams = StreamTable(config.engine.max_streams)
         self.snapshots = SnapshotKeeper(vlm, config.remember, snapshot_folder)
         """What outlives this engine; any thread may open and erase."""
         self.rules = LookTable(config.watch, on_alert)
@@ -91,25 +90,6 @@ class StreamEngine:
         )
         return cls(vlm, config, on_alert, snapshot_folder)
 
-    def _check_budget(self) -> None:
-        rule, remember = self.vlm.patch_spec.rule, self._config.remember
-        most_cells = rule.max_pixels // rule.cell_pixels**2
-        tokens = remember.segment_clips * (most_cells + MAX_TEXT_TOKENS_PER_CLIP)
-        needed = tokens * self.vlm.kv_bytes_per_token
-        log.info(
-            "model %s: a stream's memory of %d bytes holds %d tokens; a clip has at most %d",
-            self.vlm.name,
-            remember.budget_bytes,
-            remember.budget_bytes // self.vlm.kv_bytes_per_token,
-            most_cells,
-        )
-        for name in ("budget_bytes", "total_budget_bytes"):
-            if needed > (budget := getattr(remember, name)) and budget:
-                raise ConfigError(
-                    f"remember.{name} = {budget} cannot hold one segment of "
-                    f"{remember.segment_clips} clips; this model needs at least {needed}"
-                )
-
     def add_stream(
         self,
         stream_id: str,
@@ -118,6 +98,7 @@ class StreamEngine:
         *,
         created_utc_seconds: float | None = None,
         kept: KeptStream | None = None,
+        time_zone: str = "UTC",
     ) -> StreamStatus:
         """Watch a feed from now on; `source` is its address without credentials. It was created
         now, unless it is known to be older, and goes on from `snapshots.open` where that is given.
@@ -127,7 +108,9 @@ class StreamEngine:
         pipeline = self._beginning.pipeline(self.snapshots.folder_of(stream_id))
         if kept and kept.snapshot:
             pipeline.restore(kept.snapshot)
-        stream = self._streams.add(stream_id, source, feed, pipeline, created_utc_seconds)
+        stream = self._streams.add(
+            stream_id, source, feed, pipeline, created_utc_seconds, time_zone
+        )
         if kept:
             self.snapshots.begin(stream, kept)
         log.info("stream %s: added, source %s", stream_id, source)
@@ -165,6 +148,14 @@ class StreamEngine:
         self._questions.cancel(question_id)
         self.wake()
 
+    def search(self, search: Search) -> Future[Found]:
+        """Queue a search; cancelling the future ends it. Gives StreamNotFoundError,
+        EngineStoppedError; raises QuestionError, InvalidInputError, CapacityError.
+        """
+        found = self._searches.add(search)
+        self.wake()
+        return found
+
     def _begin_answer(self, question: Question, asked_at: float) -> Answering:
         """An answer from all that the stream's source had given when the question's turn came."""
         stream = self._streams.get(question.stream_id)
@@ -173,15 +164,17 @@ class StreamEngine:
         left = self._config.capture.queue_clips
         while left > 0 and (taken := self._watch(self._ready([stream]))):
             left -= taken
-        return stream.pipeline.ask(question, asked_at, stream.feed.status().blind)
+        return stream.pipeline.ask(question, asked_at, stream.feed.status().blind, stream.zone)
 
     def step(self) -> bool:
         """Do the most urgent piece of work; False when there is none.
 
-        A question's next token comes before the oldest clips, but at most MAX_ANSWER_STEPS times in
-        a row while clips wait; looks of standing questions and clips take turns.
+        A question's next token and a search's next stream come before the oldest clips, but at most
+        MAX_ANSWER_STEPS times in a row while clips wait; looks and clips take turns.
         """
-        if self._answer_steps < MAX_ANSWER_STEPS and self._questions.advance():
+        if self._answer_steps < MAX_ANSWER_STEPS and (
+            self._questions.advance() or self._searches.advance()
+        ):
             self._answer_steps += 1
             return True
         self._answer_steps = 0
@@ -190,7 +183,9 @@ class StreamEngine:
             self._has_looked = False
             return True
         self._has_looked = self.rules.advance(streams)
-        return self._has_looked or self._watch(streams) > 0 or len(self._questions) > 0
+        return (
+            self._has_looked or self._watch(streams) > 0 or bool(self._questions or self._searches)
+        )
 
     def run(self) -> None:
         """Step until `stop`; on the thread that owns the model.
@@ -221,6 +216,7 @@ class StreamEngine:
         self._is_stopping = True
         failure = EngineStoppedError("the engine is stopping")
         self._questions.close(failure)
+        self._searches.close(failure)
         self.rules.close(failure)
         self.wake()
         self._streams.close()

@@ -4,6 +4,7 @@
     |-- InvalidInputError            the caller's value is wrong; the message says what is allowed
     |   |-- ConfigError                a setting
     |   |-- QuestionError              a question
+    |   |-- TimeAheadError             a time that has not come yet
     |   |-- FrameError                 a pushed frame
     |   |-- RuleError                  an alert rule
     |   `-- SuiteFormatError           a local copy of a benchmark
@@ -15,6 +16,7 @@
     |-- WebhookNotFoundError
     |-- AuthenticationError          no key, or one that is not known
     |-- StreamEmptyError             nothing was seen yet, so nothing can be asked
+    |-- TimeNotRememberedError       nothing is known of the time that was asked about
     |-- CapacityError                a limit is reached: streams, questions, bytes; try again later
     |-- EngineStoppedError           the engine is not running
     |-- MetadataError                Redis cannot be reached, is full, or refuses to write
@@ -63,6 +65,12 @@ class QuestionError(InvalidInputError):
     """A question is empty, too long, or asks for impossible sampling."""
 
     reason = "INVALID_QUESTION"
+
+
+class TimeAheadError(InvalidInputError):
+    """All of the time that was asked about is ahead."""
+
+    reason = "TIME_AHEAD"
 
 
 class FrameError(InvalidInputError):
@@ -129,6 +137,14 @@ class StreamEmptyError(StreamVLMError):
     """The stream has not shown a picture yet."""
 
     reason = "STREAM_EMPTY"
+
+
+class TimeNotRememberedError(StreamVLMError):
+    """Nothing is remembered of the time that was asked about: it was before memory begins, or the
+    camera was blind.
+    """
+
+    reason = "TIME_NOT_REMEMBERED"
 
 
 class CapacityError(StreamVLMError):

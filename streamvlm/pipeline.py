@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import UTC, tzinfo
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,18 +21,11 @@ from streamvlm.encode import PixelGate, check_finite, scene_of
 from streamvlm.errors import QuestionError, StreamEmptyError
 from streamvlm.evidence import Recent
 from streamvlm.gaps import DEGRADED, ENGINE_FAILED, MAX_GAPS, RESTARTED, GapLog
+from streamvlm.period import period_of
 from streamvlm.recalling import Recalling, Recalls
 from streamvlm.recent import FreshClip, lay_out, lay_out_recent
 from streamvlm.reduce import Reduced, StreamReduction
-from streamvlm.remember import (
-    DEFAULTS,
-    NOTHING,
-    Counters,
-    KVMemory,
-    RecallSettings,
-    Snapshot,
-    Storage,
-)
+from streamvlm.remember import NOTHING, Counters, Snapshot
 from streamvlm.respond import Answering, Prompt, assemble, look
 from streamvlm.types import (
     Clip,
@@ -39,14 +33,12 @@ from streamvlm.types import (
     Interval,
     MemoryStatus,
     Question,
-    RawKV,
     Recall,
     StreamTime,
     VisualTokens,
 )
 from streamvlm.vlm import VLM, Cursor
 from streamvlm.vlm.inputs import join
-from streamvlm.vlm.positions import PositionPolicy
 
 
 class StreamPipeline:
@@ -58,30 +50,17 @@ class StreamPipeline:
         self,
         vlm: VLM,
         reduction: StreamReduction,
-        sinks: RawKV,
+        recalling: Recalling,
         first_cursor: Cursor,
         *,
         gate_threshold: float,
         fresh_clips: int,
-        budget_bytes: int,
-        local_blocks: int,
-        recall_blocks: int,
         max_question_tokens: int,
-        policy: PositionPolicy,
-        max_span: int,
-        recall: RecallSettings = DEFAULTS,
-        storage: Storage | None = None,
     ) -> None:
-        self.memory = KVMemory(
-            vlm,
-            sinks,
-            budget_bytes=budget_bytes,
-            local_blocks=local_blocks,
-            policy=policy,
-            max_span=max_span,
-            recall=recall,
-            storage=storage,
-        )
+        """Nothing was seen yet; `recalling` brings the stream's empty memory."""
+        self.memory = recalling.memory
+        self.recalling: Recalls = recalling
+        """What questions bring back; may be exchanged between two of them."""
         self._vlm, self._reduction = vlm, reduction
         self._gate = PixelGate(
             threshold=gate_threshold, cell_pixels=vlm.patch_spec.rule.cell_pixels
@@ -90,15 +69,7 @@ class StreamPipeline:
         """What the newest clip shows, coarsely, see `encode.scene`; None before the first."""
         self._fresh_clips = fresh_clips
         self._max_question_tokens = max_question_tokens
-        self.recalling: Recalls = Recalling(
-            vlm=vlm,
-            memory=self.memory,
-            settings=recall,
-            num_blocks=recall_blocks,
-            policy=policy,
-            max_span=max_span,
-        )
-        self._policy, self._max_span = policy, max_span
+        self._policy, self._max_span = recalling.policy, recalling.max_span
         self._fresh: deque[FreshClip] = deque()
         self._cursor = first_cursor
         self._gaps = GapLog(MAX_GAPS)
@@ -193,17 +164,19 @@ class StreamPipeline:
             self._gaps.add(Gap(interval=interval, reason=reason))
             raise
 
-    def ask(self, question: Question, asked_at: float, blind: Gap | None = None) -> Answering:
+    def ask(
+        self, question: Question, asked_at: float, blind: Gap | None = None, zone: tzinfo = UTC
+    ) -> Answering:
         """An answer from what is known now; nothing that comes later changes it, and it changes
-        nothing. `blind` is an outage that goes on now.
+        nothing. `blind` is an outage that goes on now; times in the text are those of `zone`.
 
-        Raises StreamEmptyError where nothing was seen yet, QuestionError where the question has
-        more tokens than are allowed.
+        Raises StreamEmptyError, QuestionError for one with too many tokens, and as `period_of`.
         """
-        if not (self._fresh or self._reduction.waiting or self.memory.blocks):
+        if not (remembered := self.remembered()):
             raise StreamEmptyError(f"stream {question.stream_id!r} has not shown a picture yet")
         self._check_length(question.text)
-        recall = self.recalling.recall(question.text, None)
+        period = period_of(question, remembered, self._gaps.newest(), blind, zone)
+        recall = self.recalling.recall(question.text, period.within if period else None)
         recent, cursor = self._lay_out_recent()
         prompt = self._assemble(question.text, recall, recent, cursor)
         return Answering(
@@ -213,6 +186,7 @@ class StreamPipeline:
             evidence=[*evidence.of_recall(recall), *evidence.of_recent(recent)],
             gaps=[*self._gaps.newest(), *([blind] if blind else [])],
             asked_at=asked_at,
+            asked=period.asked if period else None,
         )
 
     def look(self, condition: str) -> float:
@@ -250,17 +224,22 @@ class StreamPipeline:
     def _lay_out_recent(self) -> tuple[list[Recent], Cursor]:
         return lay_out_recent(self._vlm, self._reduction.waiting, self._fresh, self._cursor)
 
+    def remembered(self) -> list[Interval]:
+        """All that an answer can draw on, oldest first."""
+        newer = [waiting.interval] if (waiting := self._reduction.waiting) else []
+        newer += [fresh.tokens.interval for fresh in self._fresh]
+        return [*(block.interval for block in self.memory.blocks), *newer]
+
     def snapshot(self) -> Snapshot | None:
         """What outlives a restart, as of now: everything but the open segment and the fresh window.
         Copies no tensor. None before anything was seen.
         """
         if self._seen_until is None:
             return None
-        waiting = self._reduction.waiting
-        recent = [waiting.interval] if waiting else []
-        recent += [fresh.tokens.interval for fresh in self._fresh]
+        blocks = self.memory.blocks
+        recent = self.remembered()[len(blocks) :]
         return Snapshot(
-            blocks=self.memory.blocks,
+            blocks=blocks,
             next_block_id=self.memory.next_block_id,
             cursor=self._cursor,
             policy=self._policy,
@@ -286,13 +265,9 @@ class StreamPipeline:
 
     def status(self) -> MemoryStatus:
         """What is remembered now."""
-        blocks = self.memory.blocks
-        intervals = [block.interval for block in (*blocks[:1], *blocks[-1:])]
-        waiting = self._reduction.waiting
-        intervals += [waiting.interval] if waiting else []
-        intervals += [fresh.tokens.interval for fresh in self._fresh]
+        remembered, waiting = self.remembered(), self._reduction.waiting
         return MemoryStatus(
-            blocks=len(blocks),
+            blocks=len(self.memory.blocks),
             kv_bytes=self.memory.num_bytes,
             budget_bytes=self.memory.budget_bytes,
             evicted_blocks=self.memory.num_evicted,
@@ -304,6 +279,6 @@ class StreamPipeline:
             tokens_kept=self._counted.tokens_kept + (waiting.num_tokens if waiting else 0),
             reduction_bytes=self._reduction.num_bytes,
             fresh_clips=len(self._fresh),
-            remembered=intervals[0].until(intervals[-1].end) if intervals else None,
+            remembered=remembered[0].until(remembered[-1].end) if remembered else None,
             gaps=self._gaps.newest(),
         )

@@ -179,14 +179,8 @@ def _tell(inquiry: _Inquiry, events: list[AnswerEvent]) -> bool:
 
 def check(question: Question, limits: RespondConfig) -> None:
     """Raise QuestionError that names the wrong value and what is allowed."""
-    sampling, length = question.sampling, len(question.text)
-    if not question.text.strip():
-        raise QuestionError("the question is empty")
-    if length > limits.max_question_characters:
-        raise QuestionError(
-            f"the question has {length} characters; at most {limits.max_question_characters} "
-            "are allowed"
-        )
+    sampling = question.sampling
+    check_text(question.text, limits)
     if not 1 <= sampling.max_new_tokens <= limits.max_new_tokens:
         raise QuestionError(
             f"max_new_tokens = {sampling.max_new_tokens}; allowed: 1 to {limits.max_new_tokens}"
@@ -202,3 +196,14 @@ def check(question: Question, limits: RespondConfig) -> None:
         raise QuestionError(f"seed = {sampling.seed}; allowed: 0 to {MAX_SEED - 1}")
     if not 0 < sampling.top_p <= 1:
         raise QuestionError(f"top_p = {sampling.top_p}; allowed: above 0, at most 1")
+
+
+def check_text(text: str, limits: RespondConfig) -> None:
+    """Raise QuestionError where there is no text, or too much."""
+    if not text.strip():
+        raise QuestionError("the question is empty")
+    if len(text) > limits.max_question_characters:
+        raise QuestionError(
+            f"the question has {len(text)} characters; at most {limits.max_question_characters} "
+            "are allowed"
+        )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from streamvlm.remember import NOTHING, KVMemory, RecallSettings, Stretch
-from streamvlm.respond import asks_about_now, most_attended
+from streamvlm.respond import asks_about_now, most_attended, probe_of
 from streamvlm.types import Recall
 from streamvlm.vlm import VLM
 from streamvlm.vlm.positions import PositionPolicy
@@ -41,8 +41,7 @@ class Recalling:
         if is_about_now or not (self.num_blocks and self.memory.blocks):
             return NOTHING
         sinks = self.memory.sinks
-        inputs = self.vlm.lay_out_question(question, len(sinks))
-        probe = self.vlm.prefill(inputs, self.vlm.open_context([sinks])).probe
+        probe = probe_of(self.vlm, question, sinks)
         if not self.settings.candidate_tokens:
             return self.memory.recall(probe, self.num_blocks, within)
         candidates = self.memory.find(

@@ -13,8 +13,6 @@ from rich.text import Text
 from streamvlm.alerts import Alert, AlertRule, AlertState, CameraChange, CameraState
 from streamvlm.doctor import Check
 from streamvlm.types import (
-    AnswerStarted,
-    Evidence,
     Gap,
     Interval,
     StreamStatus,
@@ -31,7 +29,16 @@ _MEBI = 2**20
 def streams(statuses: Iterable[StreamStatus]) -> Table:
     """One row a stream."""
     table = Table(box=None, header_style="bold", pad_edge=False)
-    for name in ("NAME", "STATE", "SOURCE", "REMEMBERS", "MEMORY, MiB", "TOKENS KEPT", "GAPS"):
+    for name in (
+        "NAME",
+        "STATE",
+        "SOURCE",
+        "REMEMBERS",
+        "MEMORY, MiB",
+        "TOKENS KEPT",
+        "GAPS",
+        "ZONE",
+    ):
         table.add_column(name, overflow="fold")
     for status in statuses:
         memory = status.memory
@@ -43,6 +50,7 @@ def streams(statuses: Iterable[StreamStatus]) -> Table:
             f"{memory.kv_bytes / _MEBI:.1f} / {memory.budget_bytes / _MEBI:.0f}",
             _share(memory.tokens_kept, memory.tokens_seen),
             str(status.feed.gaps_total),
+            line(status.time_zone),
         )
     return table
 
@@ -59,6 +67,7 @@ def stream(status: StreamStatus) -> Table:
         ("state", _state(status)),
         ("message", line(feed.message)),
         ("created", f"{_utc(status.created_utc_seconds)} UTC"),
+        ("time zone", line(status.time_zone)),
         ("last frame", instant(feed.last_frame) if feed.last_frame else "none yet"),
         ("frames", f"{feed.frames_decoded} decoded, {feed.frames_sampled} sampled"),
         (
@@ -85,19 +94,6 @@ def stream(status: StreamStatus) -> Table:
         rows.append(("", _blind(feed.blind)))
     for name, value in rows:
         table.add_row(name, value)
-    return table
-
-
-def evidence(started: AnswerStarted) -> Table:
-    """What an answer was given from, and when the stream was blind."""
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for name in ("FROM", "CAMERA TIME, UTC", "CLOCK", "STREAM SECONDS", "SCORE", "TOKENS"):
-        table.add_column(name)
-    for piece in started.evidence:
-        score = "" if piece.score is None else f"{piece.score:.3f}"
-        table.add_row(_origin(piece), *_when(piece.interval), score, str(piece.num_tokens))
-    for gap in started.gaps:
-        table.add_row(line(f"blind: {gap.reason}", style="yellow"), *_when(gap.interval), "", "")
     return table
 
 
@@ -145,7 +141,7 @@ def interval(span: Interval) -> str:
     return f"{_span(span)} UTC ({span.start.clock.value}), {seconds}"
 
 
-def _when(span: Interval) -> tuple[str, str, str]:
+def when(span: Interval) -> tuple[str, str, str]:
     """Camera time, its clock, stream time."""
     seconds = f"{span.start.pts_seconds:.1f} - {span.end.pts_seconds:.1f}"
     return _span(span), span.start.clock.value, seconds
@@ -161,10 +157,6 @@ def _utc(utc_seconds: float) -> str:
 
 def _clock(utc_seconds: float) -> str:
     return f"{datetime.fromtimestamp(utc_seconds, UTC):%H:%M:%S.%f}"[:-5]
-
-
-def _origin(piece: Evidence) -> str:
-    return "recent" if piece.block_id is None else f"block {piece.block_id}"
 
 
 def _state(status: StreamStatus) -> Text:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
+from zoneinfo import ZoneInfo
 
 from streamvlm.errors import (
     CapacityError,
@@ -26,6 +28,7 @@ from streamvlm.types import (
     VisualTokens,
 )
 from streamvlm.vlm.base import DEVICE_LOST
+from streamvlm.when import zone_named
 
 if TYPE_CHECKING:
     import numpy as np
@@ -61,6 +64,8 @@ class WatchedStream:
     pipeline: StreamPipeline
     memory: MemoryStatus
     created_utc_seconds: float
+    time_zone: str
+    """IANA name."""
     picture: NDArray[np.uint8] | None = None
     """The newest frame, uint8 [H,W,3]."""
 
@@ -104,6 +109,11 @@ class WatchedStream:
         remembered = self.memory.remembered
         return remembered is not None and remembered.end.clock is ClockSource.FILE
 
+    @property
+    def zone(self) -> ZoneInfo:
+        """Of times that questions name."""
+        return zone_named(self.time_zone)
+
     def status(self) -> StreamStatus:
         """As a listing shows it; any thread."""
         return StreamStatus(
@@ -112,6 +122,7 @@ class WatchedStream:
             created_utc_seconds=self.created_utc_seconds,
             feed=self.feed.status(),
             memory=self.memory,
+            time_zone=self.time_zone,
         )
 
 
@@ -133,6 +144,7 @@ class StreamTable:
         feed: ClipFeed,
         pipeline: StreamPipeline,
         created_utc_seconds: float | None = None,
+        time_zone: str = "UTC",
     ) -> WatchedStream:
         """Watch a feed, which was created now if nothing else is known.
 
@@ -145,6 +157,7 @@ class StreamTable:
             pipeline=pipeline,
             memory=pipeline.status(),
             created_utc_seconds=created_utc_seconds or time.time(),
+            time_zone=time_zone,
         )
         with self._lock:
             self._check_room_for(stream_id)
@@ -163,6 +176,10 @@ class StreamTable:
         """Those of now, by id."""
         with self._lock:
             return [self._streams[stream_id] for stream_id in sorted(self._streams)]
+
+    def named(self, stream_ids: Sequence[str]) -> list[WatchedStream]:
+        """Those with these ids, or all where none is given. Raises StreamNotFoundError."""
+        return [self.get(stream_id) for stream_id in stream_ids] if stream_ids else self.all()
 
     def remove(self, stream_id: str) -> None:
         """Take a stream out and stop its feed, which keeps its place until then.

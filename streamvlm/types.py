@@ -22,6 +22,8 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
+from streamvlm.errors import InvalidInputError
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
@@ -106,6 +108,29 @@ class Interval:
     def until(self, end: StreamTime) -> Interval:
         """The same start with a later end."""
         return replace(self, end=end)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UtcInterval:
+    """A half-open stretch of time, [start, end), in seconds since 1970-01-01 UTC. Infinite where a
+    side is open. Raises InvalidInputError where it ends before it starts, or as it does.
+    """
+
+    start_seconds: float = -math.inf
+    end_seconds: float = math.inf
+
+    def __post_init__(self) -> None:
+        if not self.start_seconds < self.end_seconds:
+            raise InvalidInputError(
+                f"a stretch of time must end after it starts, got {self.start_seconds} to "
+                f"{self.end_seconds} seconds since 1970"
+            )
+
+    def overlap(self, other: UtcInterval) -> UtcInterval | None:
+        """What lies in both; None where nothing does."""
+        start = max(self.start_seconds, other.start_seconds)
+        end = min(self.end_seconds, other.end_seconds)
+        return UtcInterval(start_seconds=start, end_seconds=end) if start < end else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -468,6 +493,8 @@ class Question:
     stream_id: str
     text: str
     sampling: Sampling = field(default_factory=Sampling)
+    during: UtcInterval | None = None
+    """What it asks about; None to read that from the text."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -482,6 +509,80 @@ class Evidence:
     """The recalled block; None for the open segment and the fresh window."""
     num_tokens: int
     """Tokens that it put into the context, those of the text around clips included."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnknownTime:
+    """A stretch that was asked about and of which nothing is known."""
+
+    interval: UtcInterval
+    reason: str
+    """As of a gap, or "BEFORE_MEMORY" where the stream began later or what it showed was forgotten,
+    or "NOT_SEEN"."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AskedTime:
+    """The time that a question asks about, as it was understood."""
+
+    words: str
+    """That name it in the question; empty where it came as an interval."""
+    intervals: tuple[UtcInterval, ...]
+    """Earliest first; without what is ahead."""
+    time_zone: str
+    """In which the words were read, an IANA name."""
+    unknown: tuple[UnknownTime, ...] = ()
+    """Earliest first; bounded, the newest stay."""
+    notes: tuple[str, ...] = ()
+    """For people: what the clocks of the zone made of the words."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Search:
+    """What somebody looks for in what streams showed."""
+
+    text: str
+    stream_ids: tuple[str, ...] = ()
+    """Empty for all."""
+    during: UtcInterval | None = None
+    """Where to look; None to read that from the text."""
+    most: int = 10
+    """Moments that are wanted."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moment:
+    """A remembered stretch of a stream that a search found."""
+
+    stream_id: str
+    interval: Interval
+    score: float
+    """How well it fits, as in `Recall`; comparable between streams of one model."""
+    block_id: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """What a search found, and where it looked."""
+
+    moments: tuple[Moment, ...] = ()
+    """Best first."""
+    searched: tuple[str, ...] = ()
+    """Streams, in no order."""
+    unsearched: tuple[str, ...] = ()
+    """Streams that no worker could tell of."""
+
+    def joined(self, other: Found, most: int) -> Found:
+        """Both, with at most so many moments."""
+        moments = sorted(
+            self.moments + other.moments,
+            key=lambda each: (-each.score, each.stream_id, each.block_id),
+        )
+        return Found(
+            moments=tuple(moments[:most]),
+            searched=self.searched + other.searched,
+            unsearched=self.unsearched + other.unsearched,
+        )
 
 
 class FinishReason(StrEnum):
@@ -516,6 +617,8 @@ class AnswerStarted:
     evidence: tuple[Evidence, ...]
     gaps: tuple[Gap, ...]
     """When the stream was blind, the newest last; bounded by what memory keeps."""
+    asked: AskedTime | None = None
+    """What is recalled is from this time alone; None where the question names none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -624,3 +727,5 @@ class StreamStatus:
     created_utc_seconds: float
     feed: FeedStatus
     memory: MemoryStatus
+    time_zone: str = "UTC"
+    """IANA name of the zone of times that questions name."""

@@ -11,7 +11,9 @@ from torch import Tensor
 
 from streamvlm.encode import Encoder, preprocess
 from streamvlm.pipeline import StreamPipeline
+from streamvlm.recalling import Recalling
 from streamvlm.reduce import build_reducer, open_stream
+from streamvlm.remember import DEFAULTS, KVMemory
 from streamvlm.respond import Answering
 from streamvlm.types import Clip, Question, Sampling
 from streamvlm.vlm.qwen import QwenVL
@@ -27,20 +29,30 @@ def make_pipeline(
     otherwise.
     """
     prefix, cursor = vlm.lay_out_prefix()
-    sinks = vlm.prefill(prefix, vlm.open_context([])).kv
-    defaults: dict[str, Any] = dict(
-        gate_threshold=0.0,
-        fresh_clips=0,
-        budget_bytes=2**30,
-        local_blocks=EVERYTHING,
-        recall_blocks=EVERYTHING,
-        max_question_tokens=EVERYTHING,
-        policy="keep",
-        max_span=10**9,
-    )
     reducer = build_reducer(reduce or {"name": "all"})
     reduction = open_stream(reducer, settings.pop("segment_clips", 1))
-    return StreamPipeline(vlm, reduction, sinks, cursor, **(defaults | settings))
+    positions: dict[str, Any] = dict(
+        policy=settings.pop("policy", "keep"), max_span=settings.pop("max_span", 10**9)
+    )
+    recall = settings.pop("recall", DEFAULTS)
+    memory = KVMemory(
+        vlm,
+        vlm.prefill(prefix, vlm.open_context([])).kv,
+        budget_bytes=settings.pop("budget_bytes", 2**30),
+        local_blocks=settings.pop("local_blocks", EVERYTHING),
+        recall=recall,
+        storage=settings.pop("storage", None),
+        **positions,
+    )
+    recalling = Recalling(
+        vlm=vlm,
+        memory=memory,
+        settings=recall,
+        num_blocks=settings.pop("recall_blocks", EVERYTHING),
+        **positions,
+    )
+    defaults = dict(gate_threshold=0.0, fresh_clips=0, max_question_tokens=EVERYTHING)
+    return StreamPipeline(vlm, reduction, recalling, cursor, **(defaults | settings))
 
 
 def feed(pipeline: StreamPipeline, clips: list[Clip], batch: int = 1) -> None:

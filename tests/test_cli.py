@@ -71,6 +71,11 @@ def test_a_stream_from_add_to_remove(run: Run, here: str) -> None:
     assert listed.status == 0 and "door" in listed.out and "STATE" in listed.out
     assert "remembers" in run("streams", "door").out
     assert run("remove", "door") == Ended(0, "door: removed\n", "")
+    assert run("add", "door", STILL, "--time-zone", "Europe/Berlin").status == 0
+    assert "Europe/Berlin" in run("streams").out and "Europe/Berlin" in run("streams", "door").out
+    assert run("remove", "door").status == 0
+    refused = run("add", "door", STILL, "--time-zone", "Mars")
+    assert (refused.status, refused.out) == (1, "") and "time_zone = 'Mars'" in refused.err
     assert "no streams" in run("streams").err
 
 
@@ -84,6 +89,35 @@ def test_an_answer_is_words_then_evidence_then_numbers(run: Run, here: str) -> N
     )
     assert words < evidence < numbers
     assert "2026-01-01 00:00:00.0" in answer.out and "0.0 - " in answer.out
+
+
+def test_what_a_question_asks_about_is_shown(run: Run, here: str) -> None:
+    add_and_see(run, "synthetic:moving?seconds=4&height=96&width=128")
+    few = ("--max-new-tokens", "2")
+    told = run("ask", "door", "What was there since 2025-12-31 23:59?", *few)
+    given = run("ask", "door", "what?", "--to", "2026-01-01T01:00:02+01:00", *few)
+    ahead = run("ask", "door", "what?", "--from", "2099-01-01", *few)
+    wrong = run("ask", "door", "what?", "--from", "teatime", *few)
+    run("remove", "door")
+    assert "asked about 'since 2025-12-31 23:59': 2025-12-31 23:59:00 to 2026-01-01" in told.out
+    assert "not known: 2025-12-31 23:59:00 to 2026-01-01 00:00:00, BEFORE_MEMORY" in told.out
+    assert "asked about ... to 2026-01-01 00:00:02 UTC" in given.out
+    assert ahead.status == 1 and "is ahead" in ahead.err and ahead.err.count("\n") == 1
+    assert wrong.status == 2 and "teatime" in wrong.err
+
+
+def test_moments_that_fit_are_a_table(run: Run, here: str) -> None:
+    add_and_see(run, "synthetic:moving?seconds=40&height=96&width=128")
+    until(lambda: json.loads(run("streams", "door", "--json").out)["memory"]["blocks"] > 0)
+    shown = run("search", "red van", "--stream", "door", "--top", "3")
+    found = json.loads(run("search", "red van", "--to", "2026-01-01T00:00:05", "--json").out)
+    nothing = run("search", "red van", "--from", "2027-01-01")
+    nowhere = run("search", "red van", "--stream", "nowhere")
+    run("remove", "door")
+    assert "SCORE" in shown.out and "door" in shown.out and "2026-01-01 00:00:0" in shown.out
+    assert found["searched"] == ["door"] and found["moments"][0]["stream_id"] == "door"
+    assert nothing == Ended(0, "", "nothing found on 1 streams\n")
+    assert nowhere == Ended(1, "", "error: no stream 'nowhere'\n")
 
 
 def test_scripts_read_json(run: Run, here: str) -> None:

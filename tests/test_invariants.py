@@ -20,10 +20,11 @@ import torch
 from torch import Tensor
 from transformers import AttentionInterface, AttentionMaskInterface
 
-import streamvlm.pipeline as pipeline_module
+import tests.streams as streams_module
 from streamvlm.encode import preprocess
 from streamvlm.pipeline import StreamPipeline
 from streamvlm.reduce import ops
+from streamvlm.remember import KVMemory
 from streamvlm.types import InputTokens, KeptTokens, RawKV
 from streamvlm.vlm.inputs import join
 from streamvlm.vlm.qwen import QwenVL
@@ -340,9 +341,9 @@ def keys_stored_rotated() -> AbstractContextManager[Any]:
 
 def window_of_one_more() -> AbstractContextManager[Any]:
     """Memory's local window is one block too wide."""
-    memory = pipeline_module.KVMemory
+    memory = KVMemory
     return patch.object(
-        pipeline_module, "KVMemory", lambda *a, **kw: memory(*a, **kw | {"local_blocks": 3})
+        streams_module, "KVMemory", lambda *a, **kw: memory(*a, **kw | {"local_blocks": 3})
     )
 
 
@@ -363,14 +364,13 @@ def positions_by_order_of_gathering() -> AbstractContextManager[Any]:
 
 def oldest_block_survives() -> AbstractContextManager[Any]:
     """Eviction forgets the newest block instead of the oldest."""
-    memory = pipeline_module.KVMemory
 
     def planted(self: Any, budget_bytes: int) -> int:
         while self.num_bytes > budget_bytes:
             self._forget(self.blocks[-1].block_id)
         return 0
 
-    return patch.object(memory, "evict", planted)
+    return patch.object(KVMemory, "evict", planted)
 
 
 def answers_join_memory() -> AbstractContextManager[Any]:

@@ -4,7 +4,7 @@ import io
 
 from rich.console import Console, RenderableType
 
-from streamvlm import show
+from streamvlm import show, show_time
 from streamvlm.doctor import Check
 from streamvlm.types import (
     AnswerStarted,
@@ -43,7 +43,7 @@ def test_text_from_elsewhere_does_not_steer_the_terminal() -> None:
     for table in (
         show.streams([STREAM]),
         show.stream(STREAM),
-        show.evidence(started),
+        show_time.evidence(started),
         show.checks([check]),
     ):
         text = rendered(table)

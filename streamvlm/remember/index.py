@@ -91,25 +91,33 @@ class BlockIndex:
             self._file, self._newer = None, dict.fromkeys(self._summaries)
 
     def search(
-        self, probe: Tensor, num_blocks: int, among: Sequence[int] | None = None
+        self,
+        probe: Tensor,
+        num_blocks: int,
+        among: Sequence[int] | None = None,
+        *,
+        rule: str | None = None,
     ) -> list[tuple[int, float]]:
         """The (id, score) of at most `num_blocks` blocks, best first; equal scores by id. `probe`
-        float32 [R]. `among` are ids of blocks that are in, where not all are wanted.
+        float32 [R]. `among` are ids of blocks that are in, where not all are wanted; `rule` is
+        another one than the index's own.
         """
         if num_blocks < 1 or not len(self) or (among is not None and not among):
             return []
         if among is None:
             among = self._worth_scoring(probe, num_blocks)
-        ids, scores = self.scores(probe, among)
+        ids, scores = self.scores(probe, among, rule)
         order = np.lexsort((ids.numpy(), -scores.numpy()))[:num_blocks]
         return [(int(ids[row]), float(scores[row])) for row in order]
 
-    def scores(self, probe: Tensor, among: Sequence[int] | None = None) -> tuple[Tensor, Tensor]:
+    def scores(
+        self, probe: Tensor, among: Sequence[int] | None = None, rule: str | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Ids int64 [B] and scores float32 [B] of blocks that are in, or of all; in no order. Needs
         one.
         """
         ids, stack = self._table.stack(among)
-        return ids, self._rule(probe, stack)
+        return ids, (RULES[rule] if rule else self._rule)(probe, stack)
 
     def sample(self, most: int) -> list[int]:
         """At most `most` ids, evenly over time."""

@@ -24,6 +24,8 @@ from streamvlm.vlm import VLM
 from streamvlm.vlm.inputs import bring_together
 from streamvlm.vlm.positions import PositionPolicy
 
+COMPARABLE_RULE = "representatives"
+"""A score of this rule is of a block and a probe alone; votes are of all blocks of a memory."""
 IDS_BETWEEN_SNAPSHOTS = 1_000_000
 """More blocks than a stream makes between two snapshots: at one a second, those of eleven days."""
 
@@ -204,6 +206,16 @@ class KVMemory:
         return Recall(
             blocks=tuple(blocks), scores=tuple(scores[block.block_id] for block in blocks)
         )
+
+    def rank(
+        self, probe: Tensor, num_blocks: int, within: Sequence[Stretch] | None = None
+    ) -> list[tuple[StoredBlock, float]]:
+        """The best blocks, best first, with scores that mean the same in every memory: those of
+        `COMPARABLE_RULE`. Nothing is read, nobody is counted as recalled.
+        """
+        among = None if within is None else self._within(within)
+        hits = self._index.search(probe, num_blocks, among, rule=COMPARABLE_RULE)
+        return [(self._tiers.blocks[block_id], score) for block_id, score in hits]
 
     def fit(self, found: Recall, probe: Tensor) -> Recall:
         """What an answer gets of the blocks that were found: only their best tokens where the

@@ -6,6 +6,15 @@ from streamvlm.respond.answer import Answering
 from streamvlm.respond.attend import most_attended
 from streamvlm.respond.look import look
 from streamvlm.respond.now import asks_about_now
+from streamvlm.respond.probe import probe_of
 from streamvlm.respond.prompt import Prompt, assemble
 
-__all__ = ["Answering", "Prompt", "asks_about_now", "assemble", "look", "most_attended"]
+__all__ = [
+    "Answering",
+    "Prompt",
+    "asks_about_now",
+    "assemble",
+    "look",
+    "most_attended",
+    "probe_of",
+]

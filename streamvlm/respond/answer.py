@@ -15,6 +15,7 @@ from streamvlm.types import (
     AnswerFinished,
     AnswerStarted,
     AnswerToken,
+    AskedTime,
     Evidence,
     FinishReason,
     Gap,
@@ -43,14 +44,20 @@ class Answering:
         evidence: Sequence[Evidence],
         gaps: Sequence[Gap],
         asked_at: float,
+        asked: AskedTime | None = None,
     ) -> None:
-        """`asked_at` is the `time.monotonic()` at which the question came in."""
+        """`asked_at` is the `time.monotonic()` at which the question came in; `asked` the time that
+        it asks about.
+        """
         self.question = question
         self._vlm, self._asked_at = vlm, asked_at
         self._prompt: Prompt | None = prompt
         self._prompt_tokens, self._recalled_tokens = len(prompt.inputs), prompt.num_recalled
         self._started = AnswerStarted(
-            question_id=question.question_id, evidence=tuple(evidence), gaps=tuple(gaps)
+            question_id=question.question_id,
+            evidence=tuple(evidence),
+            gaps=tuple(gaps),
+            asked=asked,
         )
         self._generator = torch.Generator().manual_seed(question.sampling.seed)
         self._context: Context | None = None

@@ -6,11 +6,14 @@ from streamvlm.types import (
     AnswerFinished,
     AnswerStarted,
     AnswerToken,
+    AskedTime,
     Evidence,
     FinishReason,
     Question,
     Sampling,
+    UnknownTime,
     Usage,
+    UtcInterval,
 )
 from streamvlm.wire.times import (
     duration_from_proto,
@@ -21,6 +24,8 @@ from streamvlm.wire.times import (
     interval_to_proto,
     member_from_proto,
     member_to_proto,
+    utc_interval_from_proto,
+    utc_interval_to_proto,
 )
 from streamvlm.wire.v1 import query_service_pb2 as pb
 
@@ -40,6 +45,22 @@ def question_to_proto(question: Question) -> pb.AskRequest:
             top_p=sampling.top_p,
             seed=sampling.seed,
         ),
+        during=utc_interval_to_proto(question.during) if question.during else None,
+    )
+
+
+def request_of(
+    stream_id: str, text: str, sampling: Sampling | None, during: UtcInterval | None
+) -> pb.AskRequest:
+    """What a client asks."""
+    return question_to_proto(
+        Question(
+            question_id="",
+            stream_id=stream_id,
+            text=text,
+            sampling=sampling or Sampling(),
+            during=during,
+        )
     )
 
 
@@ -51,6 +72,7 @@ def question_from_proto(message: pb.AskRequest, question_id: str) -> Question:
         stream_id=message.stream_id,
         text=message.question,
         sampling=Sampling(**stated),
+        during=utc_interval_from_proto(message.during) if message.HasField("during") else None,
     )
 
 
@@ -71,6 +93,36 @@ def evidence_from_proto(message: pb.Evidence) -> Evidence:
         score=message.score if message.HasField("score") else None,
         block_id=message.block_id if message.HasField("block_id") else None,
         num_tokens=message.num_tokens,
+    )
+
+
+def asked_to_proto(asked: AskedTime) -> pb.AskedTime:
+    """The time that a question asks about."""
+    unknown = [
+        pb.UnknownTime(interval=utc_interval_to_proto(each.interval), reason=each.reason)
+        for each in asked.unknown
+    ]
+    return pb.AskedTime(
+        words=asked.words,
+        intervals=map(utc_interval_to_proto, asked.intervals),
+        time_zone=asked.time_zone,
+        unknown=unknown,
+        notes=asked.notes,
+    )
+
+
+def asked_from_proto(message: pb.AskedTime) -> AskedTime:
+    """The time that a question asks about."""
+    unknown = [
+        UnknownTime(interval=utc_interval_from_proto(each.interval), reason=each.reason)
+        for each in message.unknown
+    ]
+    return AskedTime(
+        words=message.words,
+        intervals=tuple(map(utc_interval_from_proto, message.intervals)),
+        time_zone=message.time_zone,
+        unknown=tuple(unknown),
+        notes=tuple(message.notes),
     )
 
 
@@ -102,6 +154,8 @@ def event_to_proto(event: GivenEvent) -> pb.AskResponse:
     if isinstance(event, AnswerStarted):
         response.started.evidence.extend(map(evidence_to_proto, event.evidence))
         response.started.gaps.extend(map(gap_to_proto, event.gaps))
+        if event.asked:
+            response.started.asked.CopyFrom(asked_to_proto(event.asked))
         # An answer from nothing is a start all the same.
         response.started.SetInParent()
     elif isinstance(event, AnswerToken):
@@ -121,10 +175,12 @@ def event_from_proto(message: pb.AskResponse) -> GivenEvent | None:
     question_id = message.question_id
     match message.WhichOneof("event"):
         case "started":
+            started = message.started
             return AnswerStarted(
                 question_id=question_id,
-                evidence=tuple(map(evidence_from_proto, message.started.evidence)),
-                gaps=tuple(map(gap_from_proto, message.started.gaps)),
+                evidence=tuple(map(evidence_from_proto, started.evidence)),
+                gaps=tuple(map(gap_from_proto, started.gaps)),
+                asked=asked_from_proto(started.asked) if started.HasField("asked") else None,
             )
         case "token":
             token = message.token

@@ -8,8 +8,9 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from streamvlm.alerts import AlertRule, Schedule, Severity
-from streamvlm.errors import RuleError
+from streamvlm.errors import InvalidInputError, RuleError
 from streamvlm.types import StreamTime
+from streamvlm.when import zone_named
 from streamvlm.wire.times import (
     duration_from_proto,
     duration_to_proto,
@@ -106,8 +107,6 @@ def _clock(name: str, text: str) -> time:
 
 def _zone(name: str) -> ZoneInfo:
     try:
-        return ZoneInfo(name or "UTC")
-    except (ValueError, OSError, KeyError):
-        raise RuleError(
-            f"time_zone = {name!r} of a schedule; allowed: a name such as 'Europe/Berlin'"
-        ) from None
+        return zone_named(name)
+    except InvalidInputError as error:
+        raise RuleError(f"a schedule: {error}") from None

@@ -116,6 +116,7 @@ def stream_to_proto(status: StreamStatus) -> pb.Stream:
         create_time=timestamp_to_proto(status.created_utc_seconds),
         feed=feed_to_proto(status.feed),
         memory=memory_to_proto(status.memory),
+        time_zone=status.time_zone,
     )
 
 
@@ -127,4 +128,5 @@ def stream_from_proto(message: pb.Stream) -> StreamStatus:
         created_utc_seconds=timestamp_from_proto(message.create_time),
         feed=feed_from_proto(message.feed),
         memory=memory_from_proto(message.memory),
+        time_zone=message.time_zone or "UTC",
     )

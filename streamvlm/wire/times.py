@@ -12,7 +12,7 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from streamvlm.errors import InvalidInputError
-from streamvlm.types import ClockSource, Gap, Interval, StreamTime
+from streamvlm.types import ClockSource, Gap, Interval, StreamTime, UtcInterval
 from streamvlm.wire.v1 import time_pb2 as pb
 
 _Member = TypeVar("_Member", bound=StrEnum)
@@ -101,6 +101,22 @@ def interval_from_proto(message: pb.Interval) -> Interval:
     start, end = instant_from_proto(message.start), instant_from_proto(message.end)
     with _as_input_errors():
         return Interval(start=start, end=end)
+
+
+def utc_interval_to_proto(interval: UtcInterval) -> pb.UtcInterval:
+    """A stretch of time; a side that is open, or beyond what a timestamp holds, is not set."""
+    start, end = interval.start_seconds, interval.end_seconds
+    return pb.UtcInterval(
+        start=timestamp_to_proto(start) if start >= _FIRST_SECOND else None,
+        end=timestamp_to_proto(end) if end <= _LAST_SECOND else None,
+    )
+
+
+def utc_interval_from_proto(message: pb.UtcInterval) -> UtcInterval:
+    """A stretch of time. Raises InvalidInputError."""
+    start = timestamp_from_proto(message.start) if message.HasField("start") else -math.inf
+    end = timestamp_from_proto(message.end) if message.HasField("end") else math.inf
+    return UtcInterval(start_seconds=start, end_seconds=end)
 
 
 def gap_to_proto(gap: Gap) -> pb.Gap:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from streamvlm.errors import CapacityError
 from streamvlm.remember import KVMemory, RecallSettings
 from streamvlm.remember.stored import StoredBlock
-from streamvlm.types import InputTokens, Interval
+from streamvlm.types import InputTokens, Interval, Recall
 from streamvlm.vlm.positions import text_positions
 from streamvlm.vlm.qwen import QwenVL
 from tests.conftest import at, tiny_vlm
@@ -140,3 +140,24 @@ def test_candidates_are_the_best_that_fit_together_but_never_too_few() -> None:
     for max_tokens, count in ((30, 3), (39, 3), (10, 2), (0, 2), (1000, 6)):
         found = memory.find(probe, 2, max_tokens=max_tokens)
         assert [block.block_id for block in found.blocks] == sorted(order[:count])
+
+
+def test_recall_within_some_stretches_finds_what_overlaps_them() -> None:
+    vlm = tiny_vlm("qwen3-vl")
+    memory = make_memory(vlm, 100 * vlm.kv_bytes_per_token)
+    for index in range(5):
+        memory.append(*segment(index, 4))
+    probe = memory.blocks[0].summary.mean.flatten()
+    spans = [
+        (each.interval.start.pts_seconds, each.interval.end.pts_seconds) for each in memory.blocks
+    ]
+    found = memory.recall(probe, 100, within=[spans[1], (spans[3][0], spans[3][0] + 0.1)])
+    assert ids(found) == [1, 3]
+    assert ids(memory.recall(probe, 1, within=[spans[1]])) == [1]
+    assert memory.recall(probe, 100, within=[(spans[-1][1], 1e9)]).blocks == ()
+    assert memory.recall(probe, 100, within=[]).blocks == ()
+    assert ids(memory.recall(probe, 100, within=[(0.0, 1e9)])) == [0, 1, 2, 3, 4]
+
+
+def ids(found: Recall) -> list[int]:
+    return [block.block_id for block in found.blocks]

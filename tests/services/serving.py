@@ -122,9 +122,11 @@ def frames(number: int, *, first: int = 0) -> list[PushedFrame]:
     ]
 
 
-def push_stream(client: Client, stream_id: str, num_frames: int = 12) -> None:
+def push_stream(
+    client: Client, stream_id: str, num_frames: int = 12, *, time_zone: str = ""
+) -> None:
     """A stream that has taken in so many frames, which are two a clip."""
-    client.create_stream(stream_id, "push:")
+    client.create_stream(stream_id, "push:", time_zone=time_zone)
     acks = list(client.push_frames(stream_id, frames(num_frames)))
     assert [ack.error for ack in acks] == [None] * num_frames
     until(lambda: client.get_stream(stream_id).memory.clips_encoded == num_frames // 2)

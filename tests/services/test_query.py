@@ -20,11 +20,28 @@ from streamvlm.errors import (
     StreamEmptyError,
     StreamNotFoundError,
     StreamVLMError,
+    TimeAheadError,
+    TimeNotRememberedError,
 )
-from streamvlm.types import AnswerFinished, AnswerStarted, AnswerToken, FinishReason, Sampling
+from streamvlm.types import (
+    AnswerFinished,
+    AnswerStarted,
+    AnswerToken,
+    FinishReason,
+    Sampling,
+    UtcInterval,
+)
+from streamvlm.wire.answers import request_of
 from streamvlm.wire.v1 import query_service_pb2 as pb
 from streamvlm.wire.v1.query_service_pb2_grpc import QueryServiceStub
-from tests.services.serving import LONG_ANSWER, Serving, push_stream, small_config, until
+from tests.services.serving import (
+    LONG_ANSWER,
+    START_UTC,
+    Serving,
+    push_stream,
+    small_config,
+    until,
+)
 
 PROTO_FOLDER = Path(__file__).parents[2] / "proto"
 ENDLESS = Sampling(max_new_tokens=LONG_ANSWER)
@@ -111,6 +128,112 @@ def test_a_bad_question_is_refused_in_a_line(
         list(asking.ask(stream_id, text))
     assert len(str(raised.value)) < 200
     assert asking.get_stream("door").stream_id == "door"
+
+
+@pytest.fixture(scope="module")
+def long_seen(serving: Serving) -> Iterator[Client]:
+    """A client, and a stream `yard` in Kathmandu that has seen 40 s, most of it in blocks."""
+    with Client(serving.address) as client:
+        push_stream(client, "yard", 80, time_zone="Asia/Kathmandu")
+        assert client.get_stream("yard").memory.blocks >= 4
+        yield client
+
+
+def started_of(
+    client: Client, text: str, during: UtcInterval | None = None, stream_id: str = "yard"
+) -> AnswerStarted:
+    answer = client.ask(stream_id, text, Sampling(max_new_tokens=2), during=during)
+    started = next(answer)
+    answer.close()
+    assert isinstance(started, AnswerStarted)
+    return started
+
+
+def recalled(started: AnswerStarted) -> list[tuple[float, float]]:
+    return [
+        (each.interval.start.pts_seconds, each.interval.end.pts_seconds)
+        for each in started.evidence
+        if each.block_id is not None
+    ]
+
+
+def test_a_question_about_a_time_recalls_that_time_alone(long_seen: Client) -> None:
+    whole = recalled(started_of(long_seen, "what?"))
+    first = UtcInterval(start_seconds=START_UTC, end_seconds=START_UTC + 2)
+    started = started_of(long_seen, "what?", first)
+    spans = recalled(started)
+    assert spans and spans[0][0] == 0.0 and all(start < 2.0 for start, _ in spans)
+    assert len(spans) < len(whole)
+    assert started.asked is not None and started.asked.intervals == (first,)
+    assert started.evidence[-1].block_id is None, "what the stream shows now is there as always"
+
+
+def test_a_time_in_the_text_is_that_of_the_camera(long_seen: Client) -> None:
+    """The stream begins at 15:06:40 UTC, when it is 20:51:40 in Kathmandu."""
+    started = started_of(long_seen, "What was there between 20:51:40 and 20:51:42?")
+    assert started.asked is not None
+    assert started.asked.words == "between 20:51:40 and 20:51:42"
+    assert started.asked.time_zone == "Asia/Kathmandu" and started.asked.unknown == ()
+    assert recalled(started) and all(start < 2.0 for start, _ in recalled(started))
+    started = started_of(long_seen, "What was there since 20:51?")
+    assert started.asked is not None
+    (unknown,) = started.asked.unknown
+    assert unknown.reason == "BEFORE_MEMORY"
+    assert unknown.interval.end_seconds == START_UTC
+
+
+@pytest.mark.parametrize(
+    ("text", "during", "kind", "code", "message"),
+    [
+        (
+            "What was there at 15:06:45?",
+            None,
+            TimeNotRememberedError,
+            grpc.StatusCode.FAILED_PRECONDITION,
+            r"'at 15:06:45' \(2025-06-15 15:06:30 Asia/Kathmandu .*BEFORE_MEMORY",
+        ),
+        (
+            "Who comes tomorrow?",
+            None,
+            TimeAheadError,
+            grpc.StatusCode.OUT_OF_RANGE,
+            r"'tomorrow' .*is ahead: by the camera's clock it is 2025-06-15 20:52:20",
+        ),
+        (
+            "what?",
+            UtcInterval(start_seconds=START_UTC + 3600),
+            TimeAheadError,
+            grpc.StatusCode.OUT_OF_RANGE,
+            "2025-06-15 21:51:40 Asia/Kathmandu to the end of time is ahead",
+        ),
+    ],
+)
+def test_a_time_of_which_nothing_is_known_is_refused(
+    long_seen: Client,
+    serving: Serving,
+    text: str,
+    during: UtcInterval | None,
+    kind: type[StreamVLMError],
+    code: grpc.StatusCode,
+    message: str,
+) -> None:
+    with pytest.raises(kind, match=message):
+        started_of(long_seen, text, during)
+    request = request_of("yard", text, Sampling(), during)
+    with grpc.insecure_channel(serving.address) as channel, pytest.raises(grpc.RpcError) as raised:
+        list(QueryServiceStub(channel).Ask(request))
+    assert raised.value.code() is code
+
+
+def test_an_interval_that_ends_before_it_starts_is_refused(
+    long_seen: Client, serving: Serving
+) -> None:
+    request = request_of("yard", "what?", Sampling(), UtcInterval(start_seconds=2e9))
+    request.during.end.seconds = 1_900_000_000
+    with grpc.insecure_channel(serving.address) as channel, pytest.raises(grpc.RpcError) as raised:
+        list(QueryServiceStub(channel).Ask(request))
+    assert raised.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert "must end after it starts" in raised.value.details()
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 
 import pytest
 
@@ -85,7 +86,12 @@ async def test_who_is_there_tells_of_itself(store: Store) -> None:
 
 async def test_streams_are_added_once_and_removed(store: Store) -> None:
     known = Registry(store)
-    record = StreamRecord(stream_id="door", source="rtsp://u:p@h/a", created_utc_seconds=1.5)
+    record = StreamRecord(
+        stream_id="door",
+        source="rtsp://u:p@h/a",
+        created_utc_seconds=1.5,
+        time_zone="Europe/Berlin",
+    )
     await known.add_stream(record)
     with pytest.raises(StreamExistsError):
         await known.add_stream(
@@ -96,3 +102,9 @@ async def test_streams_are_added_once_and_removed(store: Store) -> None:
     assert await known.remove_stream("door") and not await known.remove_stream("door")
     assert await known.removed_at("door") > 0
     assert not await known.remove_stream("other") and await known.removed_at("other") == 0
+
+
+async def test_a_stream_of_a_service_before_has_the_zone_that_it_had(store: Store) -> None:
+    known = {"stream_id": "door", "source": "push:", "created_utc_seconds": 1.5}
+    await store.redis.hset(keys.STREAMS, "door", json.dumps(known))
+    assert (await Registry(store).streams())["door"].time_zone == "UTC"

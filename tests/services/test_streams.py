@@ -58,6 +58,23 @@ def _command(process: psutil.Process) -> list[str]:
         return []
 
 
+def test_a_stream_has_the_zone_of_its_camera(client: Client, serving: Serving) -> None:
+    created = client.create_stream("door", "push:", time_zone="Asia/Kathmandu")
+    assert created.time_zone == "Asia/Kathmandu"
+    client.create_stream("gate", "push:")
+    assert [(each.stream_id, each.time_zone) for each in client.list_streams()] == [
+        ("door", "Asia/Kathmandu"),
+        ("gate", "UTC"),
+    ]
+    with pytest.raises(InvalidInputError, match="time_zone = 'Mars'; allowed: an IANA name"):
+        client.create_stream("wall", "push:", time_zone="Mars")
+    with grpc.insecure_channel(serving.address) as channel, pytest.raises(grpc.RpcError) as raised:
+        request = pb.CreateStreamRequest(stream_id="wall", source="push:", time_zone="../UTC")
+        StreamServiceStub(channel).CreateStream(request)
+    assert raised.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert len(client.list_streams()) == 2
+
+
 def test_a_stream_lives_from_create_to_delete(client: Client) -> None:
     created = client.create_stream("door", REALTIME)
     assert created.stream_id == "door"

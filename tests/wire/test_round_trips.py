@@ -16,22 +16,28 @@ from streamvlm.types import (
     AnswerFinished,
     AnswerStarted,
     AnswerToken,
+    AskedTime,
     ClockSource,
     Evidence,
     FeedStatus,
     FinishReason,
+    Found,
     Gap,
     Interval,
     MemoryStatus,
+    Moment,
     Question,
     Sampling,
+    Search,
     SourceState,
     StreamStatus,
     StreamTime,
     TierStatus,
+    UnknownTime,
     Usage,
+    UtcInterval,
 )
-from streamvlm.wire import alerts, answers, failures, frames, rules, status, times
+from streamvlm.wire import alerts, answers, failures, frames, rules, searches, status, times
 from streamvlm.wire.v1 import event_service_pb2, query_service_pb2, stream_service_pb2, time_pb2
 
 # A busy machine may take its time.
@@ -90,12 +96,28 @@ evidences = st.builds(
     block_id=st.none() | counts,
     num_tokens=counts,
 )
+utc_intervals = st.builds(
+    UtcInterval,
+    start_seconds=st.just(-math.inf) | st.integers(10**9, 2 * 10**9).map(float),
+    end_seconds=st.just(math.inf) | st.integers(2 * 10**9 + 1, 4 * 10**9).map(float),
+)
+asked_times = st.builds(
+    AskedTime,
+    words=texts,
+    intervals=st.lists(utc_intervals, max_size=3).map(tuple),
+    time_zone=texts,
+    unknown=st.lists(st.builds(UnknownTime, interval=utc_intervals, reason=texts), max_size=2).map(
+        tuple
+    ),
+    notes=st.lists(texts, max_size=2).map(tuple),
+)
 events = st.one_of(
     st.builds(
         AnswerStarted,
         question_id=texts,
         evidence=st.lists(evidences, max_size=3).map(tuple),
         gaps=st.lists(gaps, max_size=3).map(tuple),
+        asked=st.none() | asked_times,
     ),
     st.builds(AnswerToken, question_id=texts, text=texts, token_id=counts),
     st.builds(
@@ -125,6 +147,23 @@ questions = st.builds(
         top_p=st.floats(0, 1),
         seed=st.integers(-(2**63), 2**63 - 1),
     ),
+    during=st.none() | utc_intervals,
+)
+searches_asked = st.builds(
+    Search,
+    text=texts,
+    stream_ids=st.lists(texts, max_size=3, unique=True).map(tuple),
+    during=st.none() | utc_intervals,
+    most=st.integers(1, 2**31 - 1),
+)
+moments_found = st.builds(
+    Moment, stream_id=texts, interval=intervals, score=st.floats(-1e6, 1e6), block_id=counts
+)
+founds = st.builds(
+    Found,
+    moments=st.lists(moments_found, max_size=3).map(tuple),
+    searched=st.lists(texts, max_size=3).map(tuple),
+    unsearched=st.lists(texts, max_size=3).map(tuple),
 )
 pushed_frames = st.builds(
     frames.PushedFrame,
@@ -160,6 +199,7 @@ def test_timestamps_are_within_half_a_nanosecond(utc_seconds: float) -> None:
         created_utc_seconds=st.floats(1e9, 4e9),
         feed=feeds,
         memory=memories,
+        time_zone=texts.filter(bool),
     )
 )
 def test_streams_come_back(stream: StreamStatus) -> None:
@@ -176,6 +216,18 @@ def test_questions_come_back(question: Question) -> None:
 @given(events)
 def test_events_come_back(event: answers.GivenEvent) -> None:
     assert answers.event_from_proto(answers.event_to_proto(event)) == event
+
+
+@calm
+@given(searches_asked)
+def test_searches_come_back(search: Search) -> None:
+    assert searches.search_from_proto(searches.search_to_proto(search)) == search
+
+
+@calm
+@given(founds)
+def test_what_was_found_comes_back(found: Found) -> None:
+    assert searches.found_from_proto(searches.found_to_proto(found)) == found
 
 
 @calm
@@ -231,6 +283,9 @@ def test_what_is_wrong_on_the_wire_is_named() -> None:
         times.instant_from_proto(time_pb2.Instant(pts_seconds=math.nan))
     with pytest.raises(InvalidInputError, match="years 1 to 9999"):
         times.instant_from_proto(time_pb2.Instant(utc=Timestamp(seconds=2**62)))
+    ended = time_pb2.UtcInterval(start=Timestamp(seconds=9), end=Timestamp(seconds=9))
+    with pytest.raises(InvalidInputError, match="must end after it starts, got 9"):
+        times.utc_interval_from_proto(ended)
     frame = stream_service_pb2.PushedFrame(encoding=stream_service_pb2.FRAME_ENCODING_JPEG)
     frame.capture_time.nanos = -1
     with pytest.raises(FrameError, match="nanos = -1"):

@@ -26,31 +26,41 @@ from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb
 from streamvlm.wire.v1 import time_pb2 as streamvlm_dot_v1_dot_time__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n streamvlm/v1/query_service.proto\x12\x0cstreamvlm.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x17streamvlm/v1/time.proto\"[\n\nAskRequest\x12\x11\n\tstream_id\x18\x01 \x01(\t\x12\x10\n\x08question\x18\x02 \x01(\t\x12(\n\x08sampling\x18\x03 \x01(\x0b\x32\x16.streamvlm.v1.Sampling\"\x9e\x01\n\x08Sampling\x12\x1b\n\x0emax_new_tokens\x18\x01 \x01(\x05H\x00\x88\x01\x01\x12\x18\n\x0btemperature\x18\x02 \x01(\x01H\x01\x88\x01\x01\x12\x12\n\x05top_p\x18\x03 \x01(\x01H\x02\x88\x01\x01\x12\x11\n\x04seed\x18\x04 \x01(\x03H\x03\x88\x01\x01\x42\x11\n\x0f_max_new_tokensB\x0e\n\x0c_temperatureB\x08\n\x06_top_pB\x07\n\x05_seed\"\xb9\x01\n\x0b\x41skResponse\x12\x13\n\x0bquestion_id\x18\x01 \x01(\t\x12.\n\x07started\x18\x02 \x01(\x0b\x32\x1b.streamvlm.v1.AnswerStartedH\x00\x12*\n\x05token\x18\x03 \x01(\x0b\x32\x19.streamvlm.v1.AnswerTokenH\x00\x12\x30\n\x08\x66inished\x18\x04 \x01(\x0b\x32\x1c.streamvlm.v1.AnswerFinishedH\x00\x42\x07\n\x05\x65vent\"Z\n\rAnswerStarted\x12(\n\x08\x65vidence\x18\x01 \x03(\x0b\x32\x16.streamvlm.v1.Evidence\x12\x1f\n\x04gaps\x18\x02 \x03(\x0b\x32\x11.streamvlm.v1.Gap\"\x8a\x01\n\x08\x45vidence\x12(\n\x08interval\x18\x01 \x01(\x0b\x32\x16.streamvlm.v1.Interval\x12\x12\n\x05score\x18\x02 \x01(\x01H\x00\x88\x01\x01\x12\x15\n\x08\x62lock_id\x18\x03 \x01(\x03H\x01\x88\x01\x01\x12\x12\n\nnum_tokens\x18\x04 \x01(\x03\x42\x08\n\x06_scoreB\x0b\n\t_block_id\"-\n\x0b\x41nswerToken\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\x10\n\x08token_id\x18\x02 \x01(\x03\"u\n\x0e\x41nswerFinished\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\x31\n\rfinish_reason\x18\x02 \x01(\x0e\x32\x1a.streamvlm.v1.FinishReason\x12\"\n\x05usage\x18\x03 \x01(\x0b\x32\x13.streamvlm.v1.Usage\"\xb0\x01\n\x05Usage\x12\x15\n\rprompt_tokens\x18\x01 \x01(\x03\x12\x17\n\x0frecalled_tokens\x18\x02 \x01(\x03\x12\x15\n\ranswer_tokens\x18\x03 \x01(\x03\x12\x36\n\x13time_to_first_token\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12(\n\x05total\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration*|\n\x0c\x46inishReason\x12\x1d\n\x19\x46INISH_REASON_UNSPECIFIED\x10\x00\x12\x16\n\x12\x46INISH_REASON_STOP\x10\x01\x12\x18\n\x14\x46INISH_REASON_LENGTH\x10\x02\x12\x1b\n\x17\x46INISH_REASON_CANCELLED\x10\x03\x32L\n\x0cQueryService\x12<\n\x03\x41sk\x12\x18.streamvlm.v1.AskRequest\x1a\x19.streamvlm.v1.AskResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n streamvlm/v1/query_service.proto\x12\x0cstreamvlm.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x17streamvlm/v1/time.proto\"\x86\x01\n\nAskRequest\x12\x11\n\tstream_id\x18\x01 \x01(\t\x12\x10\n\x08question\x18\x02 \x01(\t\x12(\n\x08sampling\x18\x03 \x01(\x0b\x32\x16.streamvlm.v1.Sampling\x12)\n\x06\x64uring\x18\x04 \x01(\x0b\x32\x19.streamvlm.v1.UtcInterval\"\x9e\x01\n\x08Sampling\x12\x1b\n\x0emax_new_tokens\x18\x01 \x01(\x05H\x00\x88\x01\x01\x12\x18\n\x0btemperature\x18\x02 \x01(\x01H\x01\x88\x01\x01\x12\x12\n\x05top_p\x18\x03 \x01(\x01H\x02\x88\x01\x01\x12\x11\n\x04seed\x18\x04 \x01(\x03H\x03\x88\x01\x01\x42\x11\n\x0f_max_new_tokensB\x0e\n\x0c_temperatureB\x08\n\x06_top_pB\x07\n\x05_seed\"\xb9\x01\n\x0b\x41skResponse\x12\x13\n\x0bquestion_id\x18\x01 \x01(\t\x12.\n\x07started\x18\x02 \x01(\x0b\x32\x1b.streamvlm.v1.AnswerStartedH\x00\x12*\n\x05token\x18\x03 \x01(\x0b\x32\x19.streamvlm.v1.AnswerTokenH\x00\x12\x30\n\x08\x66inished\x18\x04 \x01(\x0b\x32\x1c.streamvlm.v1.AnswerFinishedH\x00\x42\x07\n\x05\x65vent\"\x82\x01\n\rAnswerStarted\x12(\n\x08\x65vidence\x18\x01 \x03(\x0b\x32\x16.streamvlm.v1.Evidence\x12\x1f\n\x04gaps\x18\x02 \x03(\x0b\x32\x11.streamvlm.v1.Gap\x12&\n\x05\x61sked\x18\x03 \x01(\x0b\x32\x17.streamvlm.v1.AskedTime\"\x96\x01\n\tAskedTime\x12\r\n\x05words\x18\x01 \x01(\t\x12,\n\tintervals\x18\x02 \x03(\x0b\x32\x19.streamvlm.v1.UtcInterval\x12\x11\n\ttime_zone\x18\x03 \x01(\t\x12*\n\x07unknown\x18\x04 \x03(\x0b\x32\x19.streamvlm.v1.UnknownTime\x12\r\n\x05notes\x18\x05 \x03(\t\"J\n\x0bUnknownTime\x12+\n\x08interval\x18\x01 \x01(\x0b\x32\x19.streamvlm.v1.UtcInterval\x12\x0e\n\x06reason\x18\x02 \x01(\t\"\x8a\x01\n\x08\x45vidence\x12(\n\x08interval\x18\x01 \x01(\x0b\x32\x16.streamvlm.v1.Interval\x12\x12\n\x05score\x18\x02 \x01(\x01H\x00\x88\x01\x01\x12\x15\n\x08\x62lock_id\x18\x03 \x01(\x03H\x01\x88\x01\x01\x12\x12\n\nnum_tokens\x18\x04 \x01(\x03\x42\x08\n\x06_scoreB\x0b\n\t_block_id\"-\n\x0b\x41nswerToken\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\x10\n\x08token_id\x18\x02 \x01(\x03\"u\n\x0e\x41nswerFinished\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\x31\n\rfinish_reason\x18\x02 \x01(\x0e\x32\x1a.streamvlm.v1.FinishReason\x12\"\n\x05usage\x18\x03 \x01(\x0b\x32\x13.streamvlm.v1.Usage\"\xb0\x01\n\x05Usage\x12\x15\n\rprompt_tokens\x18\x01 \x01(\x03\x12\x17\n\x0frecalled_tokens\x18\x02 \x01(\x03\x12\x15\n\ranswer_tokens\x18\x03 \x01(\x03\x12\x36\n\x13time_to_first_token\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12(\n\x05total\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\"k\n\rSearchRequest\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\x12\n\nstream_ids\x18\x02 \x03(\t\x12)\n\x06\x64uring\x18\x03 \x01(\x0b\x32\x19.streamvlm.v1.UtcInterval\x12\r\n\x05top_k\x18\x04 \x01(\x05\"s\n\x0eSearchResponse\x12%\n\x07moments\x18\x01 \x03(\x0b\x32\x14.streamvlm.v1.Moment\x12\x1b\n\x13searched_stream_ids\x18\x02 \x03(\t\x12\x1d\n\x15unsearched_stream_ids\x18\x03 \x03(\t\"f\n\x06Moment\x12\x11\n\tstream_id\x18\x01 \x01(\t\x12(\n\x08interval\x18\x02 \x01(\x0b\x32\x16.streamvlm.v1.Interval\x12\r\n\x05score\x18\x03 \x01(\x01\x12\x10\n\x08\x62lock_id\x18\x04 \x01(\x03*|\n\x0c\x46inishReason\x12\x1d\n\x19\x46INISH_REASON_UNSPECIFIED\x10\x00\x12\x16\n\x12\x46INISH_REASON_STOP\x10\x01\x12\x18\n\x14\x46INISH_REASON_LENGTH\x10\x02\x12\x1b\n\x17\x46INISH_REASON_CANCELLED\x10\x03\x32\x91\x01\n\x0cQueryService\x12<\n\x03\x41sk\x12\x18.streamvlm.v1.AskRequest\x1a\x19.streamvlm.v1.AskResponse0\x01\x12\x43\n\x06Search\x12\x1b.streamvlm.v1.SearchRequest\x1a\x1c.streamvlm.v1.SearchResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'streamvlm.v1.query_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_FINISHREASON']._serialized_start=1127
-  _globals['_FINISHREASON']._serialized_end=1251
-  _globals['_ASKREQUEST']._serialized_start=107
-  _globals['_ASKREQUEST']._serialized_end=198
-  _globals['_SAMPLING']._serialized_start=201
-  _globals['_SAMPLING']._serialized_end=359
-  _globals['_ASKRESPONSE']._serialized_start=362
-  _globals['_ASKRESPONSE']._serialized_end=547
-  _globals['_ANSWERSTARTED']._serialized_start=549
-  _globals['_ANSWERSTARTED']._serialized_end=639
-  _globals['_EVIDENCE']._serialized_start=642
-  _globals['_EVIDENCE']._serialized_end=780
-  _globals['_ANSWERTOKEN']._serialized_start=782
-  _globals['_ANSWERTOKEN']._serialized_end=827
-  _globals['_ANSWERFINISHED']._serialized_start=829
-  _globals['_ANSWERFINISHED']._serialized_end=946
-  _globals['_USAGE']._serialized_start=949
-  _globals['_USAGE']._serialized_end=1125
-  _globals['_QUERYSERVICE']._serialized_start=1253
-  _globals['_QUERYSERVICE']._serialized_end=1329
+  _globals['_FINISHREASON']._serialized_start=1771
+  _globals['_FINISHREASON']._serialized_end=1895
+  _globals['_ASKREQUEST']._serialized_start=108
+  _globals['_ASKREQUEST']._serialized_end=242
+  _globals['_SAMPLING']._serialized_start=245
+  _globals['_SAMPLING']._serialized_end=403
+  _globals['_ASKRESPONSE']._serialized_start=406
+  _globals['_ASKRESPONSE']._serialized_end=591
+  _globals['_ANSWERSTARTED']._serialized_start=594
+  _globals['_ANSWERSTARTED']._serialized_end=724
+  _globals['_ASKEDTIME']._serialized_start=727
+  _globals['_ASKEDTIME']._serialized_end=877
+  _globals['_UNKNOWNTIME']._serialized_start=879
+  _globals['_UNKNOWNTIME']._serialized_end=953
+  _globals['_EVIDENCE']._serialized_start=956
+  _globals['_EVIDENCE']._serialized_end=1094
+  _globals['_ANSWERTOKEN']._serialized_start=1096
+  _globals['_ANSWERTOKEN']._serialized_end=1141
+  _globals['_ANSWERFINISHED']._serialized_start=1143
+  _globals['_ANSWERFINISHED']._serialized_end=1260
+  _globals['_USAGE']._serialized_start=1263
+  _globals['_USAGE']._serialized_end=1439
+  _globals['_SEARCHREQUEST']._serialized_start=1441
+  _globals['_SEARCHREQUEST']._serialized_end=1548
+  _globals['_SEARCHRESPONSE']._serialized_start=1550
+  _globals['_SEARCHRESPONSE']._serialized_end=1665
+  _globals['_MOMENT']._serialized_start=1667
+  _globals['_MOMENT']._serialized_end=1769
+  _globals['_QUERYSERVICE']._serialized_start=1898
+  _globals['_QUERYSERVICE']._serialized_end=2043
 # @@protoc_insertion_point(module_scope)

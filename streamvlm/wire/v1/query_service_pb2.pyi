@@ -23,14 +23,16 @@ FINISH_REASON_LENGTH: FinishReason
 FINISH_REASON_CANCELLED: FinishReason
 
 class AskRequest(_message.Message):
-    __slots__ = ("stream_id", "question", "sampling")
+    __slots__ = ("stream_id", "question", "sampling", "during")
     STREAM_ID_FIELD_NUMBER: _ClassVar[int]
     QUESTION_FIELD_NUMBER: _ClassVar[int]
     SAMPLING_FIELD_NUMBER: _ClassVar[int]
+    DURING_FIELD_NUMBER: _ClassVar[int]
     stream_id: str
     question: str
     sampling: Sampling
-    def __init__(self, stream_id: _Optional[str] = ..., question: _Optional[str] = ..., sampling: _Optional[_Union[Sampling, _Mapping]] = ...) -> None: ...
+    during: _time_pb2.UtcInterval
+    def __init__(self, stream_id: _Optional[str] = ..., question: _Optional[str] = ..., sampling: _Optional[_Union[Sampling, _Mapping]] = ..., during: _Optional[_Union[_time_pb2.UtcInterval, _Mapping]] = ...) -> None: ...
 
 class Sampling(_message.Message):
     __slots__ = ("max_new_tokens", "temperature", "top_p", "seed")
@@ -57,12 +59,36 @@ class AskResponse(_message.Message):
     def __init__(self, question_id: _Optional[str] = ..., started: _Optional[_Union[AnswerStarted, _Mapping]] = ..., token: _Optional[_Union[AnswerToken, _Mapping]] = ..., finished: _Optional[_Union[AnswerFinished, _Mapping]] = ...) -> None: ...
 
 class AnswerStarted(_message.Message):
-    __slots__ = ("evidence", "gaps")
+    __slots__ = ("evidence", "gaps", "asked")
     EVIDENCE_FIELD_NUMBER: _ClassVar[int]
     GAPS_FIELD_NUMBER: _ClassVar[int]
+    ASKED_FIELD_NUMBER: _ClassVar[int]
     evidence: _containers.RepeatedCompositeFieldContainer[Evidence]
     gaps: _containers.RepeatedCompositeFieldContainer[_time_pb2.Gap]
-    def __init__(self, evidence: _Optional[_Iterable[_Union[Evidence, _Mapping]]] = ..., gaps: _Optional[_Iterable[_Union[_time_pb2.Gap, _Mapping]]] = ...) -> None: ...
+    asked: AskedTime
+    def __init__(self, evidence: _Optional[_Iterable[_Union[Evidence, _Mapping]]] = ..., gaps: _Optional[_Iterable[_Union[_time_pb2.Gap, _Mapping]]] = ..., asked: _Optional[_Union[AskedTime, _Mapping]] = ...) -> None: ...
+
+class AskedTime(_message.Message):
+    __slots__ = ("words", "intervals", "time_zone", "unknown", "notes")
+    WORDS_FIELD_NUMBER: _ClassVar[int]
+    INTERVALS_FIELD_NUMBER: _ClassVar[int]
+    TIME_ZONE_FIELD_NUMBER: _ClassVar[int]
+    UNKNOWN_FIELD_NUMBER: _ClassVar[int]
+    NOTES_FIELD_NUMBER: _ClassVar[int]
+    words: str
+    intervals: _containers.RepeatedCompositeFieldContainer[_time_pb2.UtcInterval]
+    time_zone: str
+    unknown: _containers.RepeatedCompositeFieldContainer[UnknownTime]
+    notes: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, words: _Optional[str] = ..., intervals: _Optional[_Iterable[_Union[_time_pb2.UtcInterval, _Mapping]]] = ..., time_zone: _Optional[str] = ..., unknown: _Optional[_Iterable[_Union[UnknownTime, _Mapping]]] = ..., notes: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class UnknownTime(_message.Message):
+    __slots__ = ("interval", "reason")
+    INTERVAL_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    interval: _time_pb2.UtcInterval
+    reason: str
+    def __init__(self, interval: _Optional[_Union[_time_pb2.UtcInterval, _Mapping]] = ..., reason: _Optional[str] = ...) -> None: ...
 
 class Evidence(_message.Message):
     __slots__ = ("interval", "score", "block_id", "num_tokens")
@@ -107,3 +133,37 @@ class Usage(_message.Message):
     time_to_first_token: _duration_pb2.Duration
     total: _duration_pb2.Duration
     def __init__(self, prompt_tokens: _Optional[int] = ..., recalled_tokens: _Optional[int] = ..., answer_tokens: _Optional[int] = ..., time_to_first_token: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., total: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
+
+class SearchRequest(_message.Message):
+    __slots__ = ("text", "stream_ids", "during", "top_k")
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    STREAM_IDS_FIELD_NUMBER: _ClassVar[int]
+    DURING_FIELD_NUMBER: _ClassVar[int]
+    TOP_K_FIELD_NUMBER: _ClassVar[int]
+    text: str
+    stream_ids: _containers.RepeatedScalarFieldContainer[str]
+    during: _time_pb2.UtcInterval
+    top_k: int
+    def __init__(self, text: _Optional[str] = ..., stream_ids: _Optional[_Iterable[str]] = ..., during: _Optional[_Union[_time_pb2.UtcInterval, _Mapping]] = ..., top_k: _Optional[int] = ...) -> None: ...
+
+class SearchResponse(_message.Message):
+    __slots__ = ("moments", "searched_stream_ids", "unsearched_stream_ids")
+    MOMENTS_FIELD_NUMBER: _ClassVar[int]
+    SEARCHED_STREAM_IDS_FIELD_NUMBER: _ClassVar[int]
+    UNSEARCHED_STREAM_IDS_FIELD_NUMBER: _ClassVar[int]
+    moments: _containers.RepeatedCompositeFieldContainer[Moment]
+    searched_stream_ids: _containers.RepeatedScalarFieldContainer[str]
+    unsearched_stream_ids: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, moments: _Optional[_Iterable[_Union[Moment, _Mapping]]] = ..., searched_stream_ids: _Optional[_Iterable[str]] = ..., unsearched_stream_ids: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class Moment(_message.Message):
+    __slots__ = ("stream_id", "interval", "score", "block_id")
+    STREAM_ID_FIELD_NUMBER: _ClassVar[int]
+    INTERVAL_FIELD_NUMBER: _ClassVar[int]
+    SCORE_FIELD_NUMBER: _ClassVar[int]
+    BLOCK_ID_FIELD_NUMBER: _ClassVar[int]
+    stream_id: str
+    interval: _time_pb2.Interval
+    score: float
+    block_id: int
+    def __init__(self, stream_id: _Optional[str] = ..., interval: _Optional[_Union[_time_pb2.Interval, _Mapping]] = ..., score: _Optional[float] = ..., block_id: _Optional[int] = ...) -> None: ...

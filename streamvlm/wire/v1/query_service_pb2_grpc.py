@@ -40,6 +40,11 @@ class QueryServiceStub:
                 request_serializer=streamvlm_dot_v1_dot_query__service__pb2.AskRequest.SerializeToString,
                 response_deserializer=streamvlm_dot_v1_dot_query__service__pb2.AskResponse.FromString,
                 _registered_method=True)
+        self.Search = channel.unary_unary(
+                '/streamvlm.v1.QueryService/Search',
+                request_serializer=streamvlm_dot_v1_dot_query__service__pb2.SearchRequest.SerializeToString,
+                response_deserializer=streamvlm_dot_v1_dot_query__service__pb2.SearchResponse.FromString,
+                _registered_method=True)
 
 
 class QueryServiceServicer:
@@ -53,6 +58,24 @@ class QueryServiceServicer:
         of 30 s. NOT_FOUND where there is no such stream; FAILED_PRECONDITION (STREAM_EMPTY) where it
         has not shown a picture yet; INVALID_ARGUMENT for a question that is empty or too long;
         RESOURCE_EXHAUSTED when too many questions wait; UNAVAILABLE when the service stops.
+
+        Where the question names a time, such as "yesterday at 4 pm", or comes with one, history of
+        that time alone is recalled; what the stream shows now is there as always. FAILED_PRECONDITION
+        (TIME_NOT_REMEMBERED) where nothing of that time is remembered; OUT_OF_RANGE (TIME_AHEAD) where
+        all of it is ahead.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Search(self, request, context):
+        """Find the moments of streams that fit a text best, without an answer in words. Changes nothing.
+
+        Looks in all that streams remember but for their newest seconds: what is not a block yet. No
+        moment is found where a stream remembers nothing of the time searched. A call without a
+        deadline gets one of 30 s. NOT_FOUND where there is no such stream; INVALID_ARGUMENT for a text
+        that is empty or too long, or a `top_k` out of range; RESOURCE_EXHAUSTED when too many searches
+        wait; UNAVAILABLE when the service stops, or where no worker holds the only stream named.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -65,6 +88,11 @@ def add_QueryServiceServicer_to_server(servicer, server):
                     servicer.Ask,
                     request_deserializer=streamvlm_dot_v1_dot_query__service__pb2.AskRequest.FromString,
                     response_serializer=streamvlm_dot_v1_dot_query__service__pb2.AskResponse.SerializeToString,
+            ),
+            'Search': grpc.unary_unary_rpc_method_handler(
+                    servicer.Search,
+                    request_deserializer=streamvlm_dot_v1_dot_query__service__pb2.SearchRequest.FromString,
+                    response_serializer=streamvlm_dot_v1_dot_query__service__pb2.SearchResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -95,6 +123,33 @@ class QueryService:
             '/streamvlm.v1.QueryService/Ask',
             streamvlm_dot_v1_dot_query__service__pb2.AskRequest.SerializeToString,
             streamvlm_dot_v1_dot_query__service__pb2.AskResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Search(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/streamvlm.v1.QueryService/Search',
+            streamvlm_dot_v1_dot_query__service__pb2.SearchRequest.SerializeToString,
+            streamvlm_dot_v1_dot_query__service__pb2.SearchResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -39,16 +39,18 @@ SOURCE_STATE_ENDED: SourceState
 SOURCE_STATE_FAILED: SourceState
 
 class CreateStreamRequest(_message.Message):
-    __slots__ = ("stream_id", "source", "allow_offline", "request_id")
+    __slots__ = ("stream_id", "source", "allow_offline", "request_id", "time_zone")
     STREAM_ID_FIELD_NUMBER: _ClassVar[int]
     SOURCE_FIELD_NUMBER: _ClassVar[int]
     ALLOW_OFFLINE_FIELD_NUMBER: _ClassVar[int]
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    TIME_ZONE_FIELD_NUMBER: _ClassVar[int]
     stream_id: str
     source: str
     allow_offline: bool
     request_id: str
-    def __init__(self, stream_id: _Optional[str] = ..., source: _Optional[str] = ..., allow_offline: _Optional[bool] = ..., request_id: _Optional[str] = ...) -> None: ...
+    time_zone: str
+    def __init__(self, stream_id: _Optional[str] = ..., source: _Optional[str] = ..., allow_offline: _Optional[bool] = ..., request_id: _Optional[str] = ..., time_zone: _Optional[str] = ...) -> None: ...
 
 class CreateStreamResponse(_message.Message):
     __slots__ = ("stream",)
@@ -163,18 +165,20 @@ class PushFramesError(_message.Message):
     def __init__(self, reason: _Optional[str] = ..., message: _Optional[str] = ...) -> None: ...
 
 class Stream(_message.Message):
-    __slots__ = ("stream_id", "source", "create_time", "feed", "memory")
+    __slots__ = ("stream_id", "source", "create_time", "feed", "memory", "time_zone")
     STREAM_ID_FIELD_NUMBER: _ClassVar[int]
     SOURCE_FIELD_NUMBER: _ClassVar[int]
     CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
     FEED_FIELD_NUMBER: _ClassVar[int]
     MEMORY_FIELD_NUMBER: _ClassVar[int]
+    TIME_ZONE_FIELD_NUMBER: _ClassVar[int]
     stream_id: str
     source: str
     create_time: _timestamp_pb2.Timestamp
     feed: FeedStatus
     memory: MemoryStatus
-    def __init__(self, stream_id: _Optional[str] = ..., source: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., feed: _Optional[_Union[FeedStatus, _Mapping]] = ..., memory: _Optional[_Union[MemoryStatus, _Mapping]] = ...) -> None: ...
+    time_zone: str
+    def __init__(self, stream_id: _Optional[str] = ..., source: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., feed: _Optional[_Union[FeedStatus, _Mapping]] = ..., memory: _Optional[_Union[MemoryStatus, _Mapping]] = ..., time_zone: _Optional[str] = ...) -> None: ...
 
 class FeedStatus(_message.Message):
     __slots__ = ("state", "reason", "message", "frames_decoded", "frames_sampled", "clips_dropped", "reconnects", "gaps_total", "gap_duration", "clips_waiting", "last_frame", "blind")

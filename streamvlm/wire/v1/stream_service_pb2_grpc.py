@@ -77,7 +77,7 @@ class StreamServiceServicer:
 
         Waits until the source is open, and fails where it cannot be opened: FAILED_PRECONDITION with
         the reason SOURCE_UNREACHABLE, SOURCE_AUTH_FAILED, SOURCE_NOT_FOUND, SOURCE_NOT_VIDEO or
-        SOURCE_STALLED; INVALID_ARGUMENT for an address or an id that is none; ALREADY_EXISTS;
+        SOURCE_STALLED; INVALID_ARGUMENT for an address, an id or a zone that is none; ALREADY_EXISTS;
         RESOURCE_EXHAUSTED when no more streams can be watched. Nothing is left behind then.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -26,19 +26,21 @@ from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17streamvlm/v1/time.proto\x12\x0cstreamvlm.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa1\x01\n\x07Instant\x12\'\n\x03utc\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12(\n\x05\x63lock\x18\x02 \x01(\x0e\x32\x19.streamvlm.v1.ClockSource\x12.\n\x0b\x63lock_error\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x13\n\x0bpts_seconds\x18\x04 \x01(\x01\"T\n\x08Interval\x12$\n\x05start\x18\x01 \x01(\x0b\x32\x15.streamvlm.v1.Instant\x12\"\n\x03\x65nd\x18\x02 \x01(\x0b\x32\x15.streamvlm.v1.Instant\"?\n\x03Gap\x12(\n\x08interval\x18\x01 \x01(\x0b\x32\x16.streamvlm.v1.Interval\x12\x0e\n\x06reason\x18\x02 \x01(\t*\xb0\x01\n\x0b\x43lockSource\x12\x1c\n\x18\x43LOCK_SOURCE_UNSPECIFIED\x10\x00\x12\x18\n\x14\x43LOCK_SOURCE_RTCP_SR\x10\x01\x12\x1f\n\x1b\x43LOCK_SOURCE_RTCP_SR_SKEWED\x10\x02\x12\x17\n\x13\x43LOCK_SOURCE_CLIENT\x10\x03\x12\x15\n\x11\x43LOCK_SOURCE_FILE\x10\x04\x12\x18\n\x14\x43LOCK_SOURCE_ARRIVAL\x10\x05\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17streamvlm/v1/time.proto\x12\x0cstreamvlm.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa1\x01\n\x07Instant\x12\'\n\x03utc\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12(\n\x05\x63lock\x18\x02 \x01(\x0e\x32\x19.streamvlm.v1.ClockSource\x12.\n\x0b\x63lock_error\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x13\n\x0bpts_seconds\x18\x04 \x01(\x01\"T\n\x08Interval\x12$\n\x05start\x18\x01 \x01(\x0b\x32\x15.streamvlm.v1.Instant\x12\"\n\x03\x65nd\x18\x02 \x01(\x0b\x32\x15.streamvlm.v1.Instant\"a\n\x0bUtcInterval\x12)\n\x05start\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\'\n\x03\x65nd\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"?\n\x03Gap\x12(\n\x08interval\x18\x01 \x01(\x0b\x32\x16.streamvlm.v1.Interval\x12\x0e\n\x06reason\x18\x02 \x01(\t*\xb0\x01\n\x0b\x43lockSource\x12\x1c\n\x18\x43LOCK_SOURCE_UNSPECIFIED\x10\x00\x12\x18\n\x14\x43LOCK_SOURCE_RTCP_SR\x10\x01\x12\x1f\n\x1b\x43LOCK_SOURCE_RTCP_SR_SKEWED\x10\x02\x12\x17\n\x13\x43LOCK_SOURCE_CLIENT\x10\x03\x12\x15\n\x11\x43LOCK_SOURCE_FILE\x10\x04\x12\x18\n\x14\x43LOCK_SOURCE_ARRIVAL\x10\x05\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'streamvlm.v1.time_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_CLOCKSOURCE']._serialized_start=422
-  _globals['_CLOCKSOURCE']._serialized_end=598
+  _globals['_CLOCKSOURCE']._serialized_start=521
+  _globals['_CLOCKSOURCE']._serialized_end=697
   _globals['_INSTANT']._serialized_start=107
   _globals['_INSTANT']._serialized_end=268
   _globals['_INTERVAL']._serialized_start=270
   _globals['_INTERVAL']._serialized_end=354
-  _globals['_GAP']._serialized_start=356
-  _globals['_GAP']._serialized_end=419
+  _globals['_UTCINTERVAL']._serialized_start=356
+  _globals['_UTCINTERVAL']._serialized_end=453
+  _globals['_GAP']._serialized_start=455
+  _globals['_GAP']._serialized_end=518
 # @@protoc_insertion_point(module_scope)

@@ -45,6 +45,14 @@ class Interval(_message.Message):
     end: Instant
     def __init__(self, start: _Optional[_Union[Instant, _Mapping]] = ..., end: _Optional[_Union[Instant, _Mapping]] = ...) -> None: ...
 
+class UtcInterval(_message.Message):
+    __slots__ = ("start", "end")
+    START_FIELD_NUMBER: _ClassVar[int]
+    END_FIELD_NUMBER: _ClassVar[int]
+    start: _timestamp_pb2.Timestamp
+    end: _timestamp_pb2.Timestamp
+    def __init__(self, start: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
 class Gap(_message.Message):
     __slots__ = ("interval", "reason")
     INTERVAL_FIELD_NUMBER: _ClassVar[int]

@@ -28,7 +28,7 @@ from streamvlm.wire.v1 import stream_service_pb2 as streamvlm_dot_v1_dot_stream_
 from streamvlm.wire.v1 import time_pb2 as streamvlm_dot_v1_dot_time__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!streamvlm/v1/worker_service.proto\x12\x0cstreamvlm.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!streamvlm/v1/stream_service.proto\x1a\x17streamvlm/v1/time.proto\"\xbc\x01\n\x12WatchStreamRequest\x12-\n\x04open\x18\x01 \x01(\x0b\x32\x1d.streamvlm.v1.WatchStreamOpenH\x00\x12\"\n\x04\x63lip\x18\x02 \x01(\x0b\x32\x12.streamvlm.v1.ClipH\x00\x12 \n\x03gap\x18\x03 \x01(\x0b\x32\x11.streamvlm.v1.GapH\x00\x12&\n\x04\x66\x65\x65\x64\x18\x04 \x01(\x0b\x32\x18.streamvlm.v1.FeedStatusB\t\n\x07message\"u\n\x0fWatchStreamOpen\x12\x11\n\tstream_id\x18\x01 \x01(\t\x12\x0e\n\x06source\x18\x02 \x01(\t\x12\x0e\n\x06run_id\x18\x03 \x01(\t\x12/\n\x0b\x63reate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xa2\x01\n\x04\x43lip\x12\x12\n\nclip_index\x18\x01 \x01(\x03\x12\x0e\n\x06pixels\x18\x02 \x01(\x0c\x12\x0e\n\x06height\x18\x03 \x01(\r\x12\r\n\x05width\x18\x04 \x01(\r\x12$\n\x05times\x18\x05 \x03(\x0b\x32\x15.streamvlm.v1.Instant\x12\x31\n\x0e\x66rame_duration\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\"\x82\x01\n\x13WatchStreamResponse\x12\x31\n\x06opened\x18\x01 \x01(\x0b\x32\x1f.streamvlm.v1.WatchStreamOpenedH\x00\x12/\n\x05taken\x18\x02 \x01(\x0b\x32\x1e.streamvlm.v1.WatchStreamTakenH\x00\x42\x07\n\x05\x65vent\"I\n\x11WatchStreamOpened\x12\x0e\n\x06window\x18\x01 \x01(\r\x12$\n\x06stream\x18\x02 \x01(\x0b\x32\x14.streamvlm.v1.Stream\"!\n\x10WatchStreamTaken\x12\r\n\x05\x63ount\x18\x01 \x01(\r\"(\n\x13\x46orgetStreamRequest\x12\x11\n\tstream_id\x18\x01 \x01(\t\"\x16\n\x14\x46orgetStreamResponse\"\x13\n\x11LearnRulesRequest\"\x14\n\x12LearnRulesResponse2\x8f\x02\n\rWorkerService\x12V\n\x0bWatchStream\x12 .streamvlm.v1.WatchStreamRequest\x1a!.streamvlm.v1.WatchStreamResponse(\x01\x30\x01\x12U\n\x0c\x46orgetStream\x12!.streamvlm.v1.ForgetStreamRequest\x1a\".streamvlm.v1.ForgetStreamResponse\x12O\n\nLearnRules\x12\x1f.streamvlm.v1.LearnRulesRequest\x1a .streamvlm.v1.LearnRulesResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!streamvlm/v1/worker_service.proto\x12\x0cstreamvlm.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!streamvlm/v1/stream_service.proto\x1a\x17streamvlm/v1/time.proto\"\xbc\x01\n\x12WatchStreamRequest\x12-\n\x04open\x18\x01 \x01(\x0b\x32\x1d.streamvlm.v1.WatchStreamOpenH\x00\x12\"\n\x04\x63lip\x18\x02 \x01(\x0b\x32\x12.streamvlm.v1.ClipH\x00\x12 \n\x03gap\x18\x03 \x01(\x0b\x32\x11.streamvlm.v1.GapH\x00\x12&\n\x04\x66\x65\x65\x64\x18\x04 \x01(\x0b\x32\x18.streamvlm.v1.FeedStatusB\t\n\x07message\"\x88\x01\n\x0fWatchStreamOpen\x12\x11\n\tstream_id\x18\x01 \x01(\t\x12\x0e\n\x06source\x18\x02 \x01(\t\x12\x0e\n\x06run_id\x18\x03 \x01(\t\x12/\n\x0b\x63reate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\ttime_zone\x18\x05 \x01(\t\"\xa2\x01\n\x04\x43lip\x12\x12\n\nclip_index\x18\x01 \x01(\x03\x12\x0e\n\x06pixels\x18\x02 \x01(\x0c\x12\x0e\n\x06height\x18\x03 \x01(\r\x12\r\n\x05width\x18\x04 \x01(\r\x12$\n\x05times\x18\x05 \x03(\x0b\x32\x15.streamvlm.v1.Instant\x12\x31\n\x0e\x66rame_duration\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\"\x82\x01\n\x13WatchStreamResponse\x12\x31\n\x06opened\x18\x01 \x01(\x0b\x32\x1f.streamvlm.v1.WatchStreamOpenedH\x00\x12/\n\x05taken\x18\x02 \x01(\x0b\x32\x1e.streamvlm.v1.WatchStreamTakenH\x00\x42\x07\n\x05\x65vent\"I\n\x11WatchStreamOpened\x12\x0e\n\x06window\x18\x01 \x01(\r\x12$\n\x06stream\x18\x02 \x01(\x0b\x32\x14.streamvlm.v1.Stream\"!\n\x10WatchStreamTaken\x12\r\n\x05\x63ount\x18\x01 \x01(\r\"(\n\x13\x46orgetStreamRequest\x12\x11\n\tstream_id\x18\x01 \x01(\t\"\x16\n\x14\x46orgetStreamResponse\"\x13\n\x11LearnRulesRequest\"\x14\n\x12LearnRulesResponse2\x8f\x02\n\rWorkerService\x12V\n\x0bWatchStream\x12 .streamvlm.v1.WatchStreamRequest\x1a!.streamvlm.v1.WatchStreamResponse(\x01\x30\x01\x12U\n\x0c\x46orgetStream\x12!.streamvlm.v1.ForgetStreamRequest\x1a\".streamvlm.v1.ForgetStreamResponse\x12O\n\nLearnRules\x12\x1f.streamvlm.v1.LearnRulesRequest\x1a .streamvlm.v1.LearnRulesResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,24 +37,24 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_WATCHSTREAMREQUEST']._serialized_start=177
   _globals['_WATCHSTREAMREQUEST']._serialized_end=365
-  _globals['_WATCHSTREAMOPEN']._serialized_start=367
-  _globals['_WATCHSTREAMOPEN']._serialized_end=484
-  _globals['_CLIP']._serialized_start=487
-  _globals['_CLIP']._serialized_end=649
-  _globals['_WATCHSTREAMRESPONSE']._serialized_start=652
-  _globals['_WATCHSTREAMRESPONSE']._serialized_end=782
-  _globals['_WATCHSTREAMOPENED']._serialized_start=784
-  _globals['_WATCHSTREAMOPENED']._serialized_end=857
-  _globals['_WATCHSTREAMTAKEN']._serialized_start=859
-  _globals['_WATCHSTREAMTAKEN']._serialized_end=892
-  _globals['_FORGETSTREAMREQUEST']._serialized_start=894
-  _globals['_FORGETSTREAMREQUEST']._serialized_end=934
-  _globals['_FORGETSTREAMRESPONSE']._serialized_start=936
-  _globals['_FORGETSTREAMRESPONSE']._serialized_end=958
-  _globals['_LEARNRULESREQUEST']._serialized_start=960
-  _globals['_LEARNRULESREQUEST']._serialized_end=979
-  _globals['_LEARNRULESRESPONSE']._serialized_start=981
-  _globals['_LEARNRULESRESPONSE']._serialized_end=1001
-  _globals['_WORKERSERVICE']._serialized_start=1004
-  _globals['_WORKERSERVICE']._serialized_end=1275
+  _globals['_WATCHSTREAMOPEN']._serialized_start=368
+  _globals['_WATCHSTREAMOPEN']._serialized_end=504
+  _globals['_CLIP']._serialized_start=507
+  _globals['_CLIP']._serialized_end=669
+  _globals['_WATCHSTREAMRESPONSE']._serialized_start=672
+  _globals['_WATCHSTREAMRESPONSE']._serialized_end=802
+  _globals['_WATCHSTREAMOPENED']._serialized_start=804
+  _globals['_WATCHSTREAMOPENED']._serialized_end=877
+  _globals['_WATCHSTREAMTAKEN']._serialized_start=879
+  _globals['_WATCHSTREAMTAKEN']._serialized_end=912
+  _globals['_FORGETSTREAMREQUEST']._serialized_start=914
+  _globals['_FORGETSTREAMREQUEST']._serialized_end=954
+  _globals['_FORGETSTREAMRESPONSE']._serialized_start=956
+  _globals['_FORGETSTREAMRESPONSE']._serialized_end=978
+  _globals['_LEARNRULESREQUEST']._serialized_start=980
+  _globals['_LEARNRULESREQUEST']._serialized_end=999
+  _globals['_LEARNRULESRESPONSE']._serialized_start=1001
+  _globals['_LEARNRULESRESPONSE']._serialized_end=1021
+  _globals['_WORKERSERVICE']._serialized_start=1024
+  _globals['_WORKERSERVICE']._serialized_end=1295
 # @@protoc_insertion_point(module_scope)

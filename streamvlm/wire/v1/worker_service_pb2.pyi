@@ -25,16 +25,18 @@ class WatchStreamRequest(_message.Message):
     def __init__(self, open: _Optional[_Union[WatchStreamOpen, _Mapping]] = ..., clip: _Optional[_Union[Clip, _Mapping]] = ..., gap: _Optional[_Union[_time_pb2.Gap, _Mapping]] = ..., feed: _Optional[_Union[_stream_service_pb2.FeedStatus, _Mapping]] = ...) -> None: ...
 
 class WatchStreamOpen(_message.Message):
-    __slots__ = ("stream_id", "source", "run_id", "create_time")
+    __slots__ = ("stream_id", "source", "run_id", "create_time", "time_zone")
     STREAM_ID_FIELD_NUMBER: _ClassVar[int]
     SOURCE_FIELD_NUMBER: _ClassVar[int]
     RUN_ID_FIELD_NUMBER: _ClassVar[int]
     CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
+    TIME_ZONE_FIELD_NUMBER: _ClassVar[int]
     stream_id: str
     source: str
     run_id: str
     create_time: _timestamp_pb2.Timestamp
-    def __init__(self, stream_id: _Optional[str] = ..., source: _Optional[str] = ..., run_id: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    time_zone: str
+    def __init__(self, stream_id: _Optional[str] = ..., source: _Optional[str] = ..., run_id: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., time_zone: _Optional[str] = ...) -> None: ...
 
 class Clip(_message.Message):
     __slots__ = ("clip_index", "pixels", "height", "width", "times", "frame_duration")

@@ -86,7 +86,8 @@ class RememberConfig(Section):
     position_policy: Literal["keep", "clamp", "compact"] = "keep"
     """Rotary positions of remembered blocks: as they were; with gaps capped; or without gaps."""
     max_span: Positive = 24_000
-    """Widest range of rotary positions in one context; `keep` turns into `clamp` beyond it."""
+    """Widest range of rotary positions in one context. Beyond it `keep` closes the gap behind the
+    sinks; what is still wider turns into `clamp`."""
     score: Literal["mean", "cosine", "representatives", "vote", "bound"] = "vote"
     """How blocks are compared with a question, see `remember.score`."""
     exact_vectors: Positive = 200_000

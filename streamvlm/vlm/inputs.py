@@ -8,7 +8,7 @@ from dataclasses import replace
 import torch
 
 from streamvlm.types import InputTokens, RawKV
-from streamvlm.vlm.positions import PositionPolicy, offsets
+from streamvlm.vlm.positions import PositionPolicy, offsets, rebase
 
 
 def join(parts: Sequence[InputTokens]) -> InputTokens:
@@ -31,17 +31,21 @@ def bring_together(
     policy: PositionPolicy,
     max_span: int,
 ) -> tuple[list[RawKV], InputTokens | None, int]:
-    """Edit the ledgers of remembered pieces (oldest first) and of the inputs behind them by
-    `positions.offsets`.
+    """Edit the ledgers of remembered pieces (the sinks, then oldest first) and of the inputs behind
+    them: `keep` by `positions.rebase`, and all policies by `positions.offsets`.
 
     `following` is where text behind all of them would go. Gives the pieces, the inputs, and where
     that text goes now: behind everything. Keys and values are shared, not copied.
     """
     ledgers = [kv.positions for kv in remembered] + ([inputs.positions] if inputs else [])
     ledger = torch.cat([*ledgers, torch.full((1, 3), following)])
+    axes = torch.tensor(moving_axes)
+    if policy == "keep":
+        num_sinks = len(remembered[0]) if remembered else 0
+        ledger[num_sinks:] -= rebase(ledger, num_sinks, max_span) * axes
     moved = offsets(ledger, policy, max_span)
-    placed = ledger[:-1] + moved[:-1, None] * torch.tensor(moving_axes)
-    start = max(following + int(moved[-1]), int(placed.max()) + 1 if len(placed) else 0)
+    placed = ledger[:-1] + moved[:-1, None] * axes
+    start = max(int(ledger[-1, 0] + moved[-1]), int(placed.max()) + 1 if len(placed) else 0)
     split = torch.split(placed, [len(piece) for piece in ledgers])
     pieces = [
         replace(kv, positions=positions) for kv, positions in zip(remembered, split, strict=False)

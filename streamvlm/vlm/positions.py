@@ -11,8 +11,9 @@ Two ways of placing a clip, both as published with the models:
 - by time (Qwen2.5-VL): all clips are one video; the temporal axis follows the clock, rows and
   columns stay where the video began.
 
-Positions of a stream only grow, so the ledger is int64, and `offsets` brings what one context uses
-close together again.
+Positions of a stream only grow, so the ledger is int64, and `rebase` and `offsets` bring what one
+context uses close together again: the model computes angles in float32, and they grow wrong as
+positions grow large.
 """
 
 from __future__ import annotations
@@ -80,13 +81,29 @@ def place_by_time(
     return positions, Cursor(text=text, temporal=following)
 
 
+def rebase(ledger: Tensor, num_sinks: int, max_span: int) -> int:
+    """How far everything behind the sinks may move down, as one piece: >= 0.
+
+    `ledger` int64 [S,3], in reading order, the sinks first. What is as old as a month stands behind
+    them then as it stood when the stream was young, the only place where a model has ever seen
+    video; distances within it stay, and adding a constant to all of them changes nothing that they
+    say to each other. 0 while the whole range is narrower than `max_span`: nothing is imprecise
+    there, and what lies between is kept as it was.
+    """
+    temporal = ledger[:, 0]
+    if not 0 < num_sinks < len(ledger) or int(temporal[-1] - temporal[0]) < max_span:
+        return 0
+    return max(0, int(temporal[num_sinks]) - int(ledger[:num_sinks].max()) - 1)
+
+
 def offsets(ledger: Tensor, policy: PositionPolicy, max_span: int) -> Tensor:
     """How far to move each token of one context on the axes that move: int64 [S], all <= 0.
 
     `ledger` int64 [S,3], in reading order. A gap is what lies between a token's temporal position
     and everything before it, be it between two blocks or inside one that a still scene stretched.
 
-        keep      nothing moves (unless the whole range is wider than `max_span`: then `clamp`)
+        keep      nothing moves (unless the whole range, rebased, is wider than `max_span`: then
+                  `clamp`)
         clamp     gaps are cut to at most CLAMPED_GAP
         compact   gaps vanish
     """

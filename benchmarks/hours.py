@@ -71,8 +71,7 @@ class Blindly:
     choose: Choose
 
     def recall(self, question: str, within: Sequence[Stretch] | None) -> Recall:
-        """See `Recalls`; all questions here are about all times."""
-        assert within is None
+        """See `Recalls`; times that a question names do not matter."""
         blocks = tuple(self.choose(self.memory.blocks, question, self.num_blocks))
         return Recall(blocks=blocks, scores=(0.0,) * len(blocks))
 

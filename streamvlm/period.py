@@ -14,7 +14,7 @@ from datetime import UTC, datetime, tzinfo
 from streamvlm.errors import TimeAheadError, TimeNotRememberedError
 from streamvlm.remember import Stretch
 from streamvlm.types import AskedTime, Gap, Interval, Question, UnknownTime, UtcInterval
-from streamvlm.when import read_time
+from streamvlm.when import EXACT_SECONDS, StreamMoment, read_stream_time, read_time
 
 BEFORE_MEMORY = "BEFORE_MEMORY"
 """Reason of unknown time: the stream began later, or what it showed then was forgotten."""
@@ -52,7 +52,7 @@ def period_of(
     TimeNotRememberedError where nothing of it is remembered.
     """
     now = (blind.interval if blind else remembered[-1]).end.utc_seconds
-    asked = _asked(question, now, zone)
+    asked = _asked(question, remembered, now, zone)
     if asked is None:
         return None
     if all(each.start_seconds >= now for each in asked.intervals):
@@ -88,17 +88,29 @@ def placed(asked: AskedTime, remembered: Sequence[Interval], gaps: Sequence[Gap]
     )
 
 
-def _asked(question: Question, now: float, zone: tzinfo) -> AskedTime | None:
+def _asked(
+    question: Question, remembered: Sequence[Interval], now: float, zone: tzinfo
+) -> AskedTime | None:
     if question.during is None:
         named = read_time(question.text, now, zone)
         if named is None:
-            return None
+            moment = read_stream_time(question.text)
+            return _around(moment, remembered, zone) if moment else None
         return AskedTime(
             words=named.words, intervals=named.intervals, time_zone=str(zone), notes=named.notes
         )
     until_now = UtcInterval(end_seconds=now)
     interval = question.during.overlap(until_now) or question.during
     return AskedTime(words="", intervals=(interval,), time_zone=str(zone))
+
+
+def _around(moment: StreamMoment, remembered: Sequence[Interval], zone: tzinfo) -> AskedTime:
+    """By the clock of the piece that it lies in or behind, of the first one if before all."""
+    before = [each for each in remembered if each.start.pts_seconds <= moment.pts_seconds]
+    start = (before or remembered)[-1 if before else 0].start
+    utc = start.utc_seconds + moment.pts_seconds - start.pts_seconds
+    around = UtcInterval(start_seconds=utc - EXACT_SECONDS, end_seconds=utc + EXACT_SECONDS)
+    return AskedTime(words=moment.words, intervals=(around,), time_zone=str(zone))
 
 
 def _utc_of(piece: Interval) -> UtcInterval | None:

@@ -126,3 +126,12 @@ def test_holes_shorter_than_a_clip_are_none() -> None:
     question = Question(question_id="q", stream_id="door", text="since 12:00:10")
     period = period_of(question, pieces, [], None, UTC)
     assert period is not None and period.asked.unknown == ()
+
+
+def test_seconds_of_the_stream_are_found_by_the_clock_of_their_piece() -> None:
+    assert minutes(asked("what was there at 1830 seconds?")) == [(30.25, 30.75)]
+    assert minutes(asked("what happens 1:15:00 into the stream?")) == [(74.75, 75.25)]
+    with pytest.raises(TimeNotRememberedError, match="at 30 seconds"):
+        asked("what was there at 30 seconds?")
+    with pytest.raises(TimeAheadError, match="100 minutes into the video"):
+        asked("what happens 100 minutes into the video?")

@@ -50,6 +50,9 @@ class Method:
     """Section -> keys that differ from the config's; `reduce` is replaced as a whole."""
     is_gated: bool = False
     """Clips that show nothing new are not encoded."""
+    reads_times: bool = False
+    """A question that names a time recalls that time alone; otherwise its words are the model's
+    alone, as in the baselines."""
     is_window: bool = False
     """The fresh window is all there is: an answer is given as if the stream had begun with it.
 
@@ -98,8 +101,13 @@ METHODS: dict[str, Method] = {
             settings={**_ORACLE, "respond": {"fresh_clips": 4, "recall_blocks": 0}},
             is_window=True,
         ),
-        Method(name="service", is_gated=True),
-        Method(name="service-no-memory", settings={"respond": {"recall_blocks": 0}}, is_gated=True),
+        Method(name="service", is_gated=True, reads_times=True),
+        Method(
+            name="service-no-memory",
+            settings={"respond": {"recall_blocks": 0}},
+            is_gated=True,
+            reads_times=True,
+        ),
     )
 }
 """Methods with a fixed name."""

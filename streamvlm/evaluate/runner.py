@@ -16,19 +16,22 @@ import torch
 from streamvlm.beginning import Beginning
 from streamvlm.config import Config
 from streamvlm.encode import Encoder, resize
+from streamvlm.errors import TimeAheadError, TimeNotRememberedError
 from streamvlm.evaluate.items import Case, Item, Video
 from streamvlm.evaluate.methods import Method
 from streamvlm.evaluate.outcomes import Outcome
 from streamvlm.pipeline import StreamPipeline
 from streamvlm.recalling import Recalls
 from streamvlm.reduce import build_reducer
-from streamvlm.respond import Answering
 from streamvlm.types import (
     AnswerFinished,
     AnswerStarted,
     Clip,
+    FinishReason,
     Question,
     Sampling,
+    Usage,
+    UtcInterval,
     VisualTokens,
 )
 from streamvlm.vlm import VLM
@@ -38,6 +41,14 @@ WayToRecall = Callable[[StreamPipeline], Recalls]
 
 OwnScore = Callable[[Item, str], float | None]
 """A suite's own rule: the score of an answer to an item in 0..1; None where it has none."""
+
+_NOTHING_USED = Usage(
+    prompt_tokens=0,
+    recalled_tokens=0,
+    answer_tokens=0,
+    time_to_first_token_seconds=0.0,
+    total_seconds=0.0,
+)
 
 FIT_CLIPS = 64
 """Clips of each video that thresholds are fitted to."""
@@ -153,10 +164,11 @@ class _View:
             stream_id=video_id,
             text=item.question,
             sampling=Sampling(max_new_tokens=max_new_tokens),
+            during=None if self._method.reads_times else UtcInterval(),
         )
         own = pipeline.recalling
         pipeline.recalling = way(pipeline) if way else own
-        finished = _finish(pipeline.ask(question, time.monotonic()), item.asked_seconds)
+        finished = _finish(pipeline, question, item.asked_seconds)
         pipeline.recalling = own
         return Outcome.of(
             item,
@@ -204,7 +216,17 @@ def _show(batch: Sequence[Clip], encoder: Encoder, views: Sequence[_View]) -> No
             view.see(clip, tokens if is_new else None)
 
 
-def _finish(answering: Answering, asked_seconds: float) -> AnswerFinished:
+def _finish(pipeline: StreamPipeline, question: Question, asked_seconds: float) -> AnswerFinished:
+    """The answer; that nothing is known of a time is one as well."""
+    try:
+        answering = pipeline.ask(question, time.monotonic())
+    except (TimeAheadError, TimeNotRememberedError) as error:
+        return AnswerFinished(
+            question_id=question.question_id,
+            text=str(error),
+            finish_reason=FinishReason.STOP,
+            usage=_NOTHING_USED,
+        )
     while True:
         for event in answering.advance():
             if isinstance(event, AnswerStarted):

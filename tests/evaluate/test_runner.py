@@ -304,3 +304,15 @@ def test_other_ways_recall_from_the_same_memory() -> None:
     tokens = [each.usage.recalled_tokens for each in (plain, own, without, again)]
     assert tokens[0] == tokens[1] == tokens[3] > tokens[2] > 0
     assert plain.answer == own.answer == again.answer
+
+
+def test_a_refusal_for_want_of_memory_is_an_answer_and_a_wrong_one() -> None:
+    """And only a method that reads times refuses."""
+    vlm = tiny_vlm("qwen3-vl")
+    ahead = item(9.9, "What is there at 900 seconds?")
+    case = Case(video=MadeVideo(noise(vlm)), items=(ahead,))
+    methods = [method("service"), method("full")]
+    service, full = run(vlm, [case], methods, config=SMALL_BLOCKS, max_new_tokens=6)
+    assert "is ahead" in service.answer and not service.is_right
+    assert service.context_tokens == 0 < full.context_tokens
+    assert "is ahead" not in full.answer

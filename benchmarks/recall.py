@@ -1,9 +1,10 @@
-"""Does recall find what a question is about? Unseen streams, each scoring rule, top 1, 2, 4 and 8.
+"""Does recall find what a question is about? Unseen streams, each way, top 1, 2, 4, 8 and 16.
 
     python benchmarks/recall.py --streams 3 --seconds 600
 
 Each stream is watched as the service watches it. Then it is asked about what happened when, and
-each rule orders the blocks of its memory: is the one that holds the event among the first k? A
+each scoring rule orders the blocks of its memory, and so does the model's attention over all of
+them ("attention"): is the one that holds the event among the first k? A
 second table says how far the best block stands out, for questions about the past and about now: the
 share of pairs of both in which it does so more for the one about the past (0.5: a gate sees
 nothing). Prints both and writes benchmarks/results/recall.json. Nothing is answered.
@@ -35,11 +36,13 @@ from streamvlm.pipeline import StreamPipeline
 from streamvlm.remember.gate import standing
 from streamvlm.remember.index import BlockIndex
 from streamvlm.remember.score import RULES
-from streamvlm.types import KVBlock
+from streamvlm.remember.stored import StoredBlock
+from streamvlm.respond.attend import attention_shares
 from streamvlm.vlm import VLM, load
 
 FIRST_SEED = TEST_SEEDS.start + 2_000_000
-TOP = (1, 2, 4, 8)
+TOP = (1, 2, 4, 8, 16)
+ATTENTION = "attention"
 BY_CONTENT = ("when", "how_long", "number_was", "left_before", "before", "after")
 """Families that name a thing which was there at the event, or just behind it."""
 BY_TIME = ("at_time", "first", "last")
@@ -94,7 +97,9 @@ def judge(
     for index in indices.values():
         for block in blocks:
             index.add(block.block_id, block.summary)
-    found: dict[str, list[Found]] = {rule: [] for rule in RULES}
+    found: dict[str, list[Found]] = {way: [] for way in (*RULES, ATTENTION)}
+    probe = torch.zeros_like(blocks[0].summary.mean.flatten())
+    whole = pipeline.memory.find(probe, len(blocks))
     for question in asked:
         event = None if question.family in NOW else _holder(blocks, question.event_seconds)
         if event is None and question.family not in NOW:
@@ -103,20 +108,34 @@ def judge(
         probe = vlm.prefill(inputs, vlm.open_context([sinks])).probe
         for rule, index in indices.items():
             order = index.search(probe, len(blocks))
-            ids = [block_id for block_id, _ in order]
-            scores = torch.tensor([score for _, score in order])
-            found[rule].append(
-                Found(
-                    family=question.family,
-                    rank=None if event is None else 1 + ids.index(event),
-                    standing=standing(scores, float(scores[0])),
-                    num_blocks=len(blocks),
-                )
-            )
+            found[rule].append(_found(question.family, order, event))
+        shares = attention_shares(
+            vlm,
+            question.text,
+            sinks=sinks,
+            candidates=whole,
+            policy="keep",
+            max_span=Config().remember.max_span,
+        ).tolist()
+        pairs = zip((block.block_id for block in blocks), shares, strict=True)
+        order = sorted(pairs, key=lambda pair: -pair[1])
+        found[ATTENTION].append(_found(question.family, order, event))
     return found
 
 
-def _holder(blocks: Sequence[KVBlock], event_seconds: float) -> int | None:
+def _found(family: str, order: Sequence[tuple[int, float]], event: int | None) -> Found:
+    """`order` are ids and scores of all blocks, best first."""
+    ids = [block_id for block_id, _ in order]
+    scores = torch.tensor([score for _, score in order])
+    return Found(
+        family=family,
+        rank=None if event is None else 1 + ids.index(event),
+        standing=standing(scores, float(scores[0])),
+        num_blocks=len(ids),
+    )
+
+
+def _holder(blocks: Sequence[StoredBlock], event_seconds: float) -> int | None:
     """The block in which the event is; None where it is in none."""
     for block in blocks:
         if block.interval.start.pts_seconds <= event_seconds < block.interval.end.pts_seconds:
@@ -194,7 +213,7 @@ def main() -> None:
     options = parser.parse_args()
     config = Config()
     vlm = load(options.checkpoint, device=options.device, max_pixels=config.encode.max_pixels)
-    found: dict[str, list[Found]] = {rule: [] for rule in RULES}
+    found: dict[str, list[Found]] = {way: [] for way in (*RULES, ATTENTION)}
     began = time.monotonic()
     for seed in range(FIRST_SEED, FIRST_SEED + options.streams):
         script = write_script(seed, float(options.seconds), PACE)

@@ -8,6 +8,8 @@ context, where it would only distract.
 
 from __future__ import annotations
 
+from torch import Tensor
+
 from streamvlm.respond.prompt import assemble
 from streamvlm.types import RawKV, Recall
 from streamvlm.vlm import VLM, Cursor
@@ -24,14 +26,36 @@ def most_attended(
     policy: PositionPolicy,
     max_span: int,
 ) -> Recall:
-    """The `num_blocks` candidates that a head of any layer attends to most, oldest first, with that
-    share of its attention, in [0, 1], as scores; equal ones go to the older. All of them, with the
-    scores that they have, where there are no more.
-
-    Costs one prefill of the question over all candidates. Changes nothing.
+    """The `num_blocks` candidates of the highest `attention_shares`, oldest first, with these as
+    scores; equal ones go to the older. All of them, with the scores that they have, where there are
+    no more.
     """
     if len(candidates.blocks) <= num_blocks:
         return candidates
+    shares = attention_shares(
+        vlm, question, sinks=sinks, candidates=candidates, policy=policy, max_span=max_span
+    )
+    best = shares.sort(descending=True, stable=True).indices[:num_blocks].sort().values.tolist()
+    return Recall(
+        blocks=tuple(candidates.blocks[place] for place in best),
+        scores=tuple(float(shares[place]) for place in best),
+    )
+
+
+def attention_shares(
+    vlm: VLM,
+    question: str,
+    *,
+    sinks: RawKV,
+    candidates: Recall,
+    policy: PositionPolicy,
+    max_span: int,
+) -> Tensor:
+    """float32 [B] cpu, in [0, 1]: how much the head that attends most to a candidate attends to it,
+    from the question's last token, all candidates being there. Needs one.
+
+    Costs one prefill of the question over all candidates. Changes nothing.
+    """
     following = max(int(block.kv.positions.max()) for block in candidates.blocks) + 1
     prompt = assemble(
         vlm,
@@ -44,9 +68,4 @@ def most_attended(
         max_span=max_span,
     )
     context = vlm.open_context(prompt.remembered)
-    shares = vlm.prefill(prompt.inputs, context).attention(list(map(len, prompt.remembered)))[1:]
-    best = shares.sort(descending=True, stable=True).indices[:num_blocks].sort().values.tolist()
-    return Recall(
-        blocks=tuple(candidates.blocks[place] for place in best),
-        scores=tuple(float(shares[place]) for place in best),
-    )
+    return vlm.prefill(prompt.inputs, context).attention(list(map(len, prompt.remembered)))[1:]

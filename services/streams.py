@@ -22,6 +22,7 @@ from streamvlm.errors import (
     StreamVLMError,
 )
 from streamvlm.when import zone_named
+from streamvlm.wire.erasures import erasure_from_proto
 from streamvlm.wire.times import timestamp_to_proto
 from streamvlm.wire.v1 import stream_service_pb2 as pb
 from streamvlm.wire.v1.stream_service_pb2_grpc import StreamServiceServicer, StreamServiceStub
@@ -132,6 +133,19 @@ class StreamServicer(StreamServiceServicer):
         stub = StreamServiceStub(self._channels.to(await self._routes.ingest_of(request.stream_id)))
         with relayed("ingest"):
             response: pb.DeleteStreamResponse = await stub.DeleteStream(request)
+        return response
+
+    async def EraseStream(
+        self, request: pb.EraseStreamRequest, context: _UnaryContext
+    ) -> pb.EraseStreamResponse:
+        """Have the worker that holds the stream forget some of it."""
+        stream_id = checked_stream_id(request.stream_id)
+        erasure_from_proto(request)
+        stub = StreamServiceStub(self._channels.to(await self._routes.worker_of(stream_id)))
+        with relayed("the worker"):
+            response: pb.EraseStreamResponse = await stub.EraseStream(
+                request, timeout=context.time_remaining()
+            )
         return response
 
     async def PushFrames(

@@ -19,6 +19,7 @@ from services.memory import MemoryServicer
 from services.metrics import collecting, counter, gauge, snapshot_metrics, stream_metrics
 from services.outbox import Outbox
 from services.query import QueryServicer
+from services.redaction import Redaction
 from services.registry import Registry, Worker
 from services.rule_table import RuleTable
 from services.server import GRACE_SECONDS, Listening, Part, listening
@@ -30,6 +31,7 @@ from services.watching import WatchingServicer
 from streamvlm.alerts import Alert
 from streamvlm.config import Config
 from streamvlm.errors import CapacityError, FencedError, MetadataError, RuleNotFoundError
+from streamvlm.types import UtcInterval
 from streamvlm.wire.v1 import (
     query_service_pb2,
     rule_service_pb2,
@@ -81,7 +83,7 @@ async def working(
             stream_service_pb2,
             "StreamService",
             add_StreamServiceServicer_to_server,
-            MemoryServicer(worker.host),
+            MemoryServicer(worker.host, worker.erase_events),
         ),
         Part.of(
             rule_service_pb2,
@@ -113,6 +115,7 @@ class _Working:
     def __init__(self, config: Config, store: Store, name: str, folder: Path | None) -> None:
         self._config, self._name = config, name
         self._registry, self._log = Registry(store), EventLog(store)
+        self._redaction = Redaction(store)
         self._rules = RuleTable(store, config.watch.max_rules)
         self.threads = Threads()
         self._outbox = Outbox(self._log, lambda stream_id: self.watching.epoch(stream_id))
@@ -200,6 +203,11 @@ class _Working:
         self.host.engine.wake()
         if is_first:
             await self._beat()
+
+    async def erase_events(self, stream_id: str, span: UtcInterval) -> int:
+        """Forget the alerts about what was seen in the span. Raises MetadataError."""
+        await self._outbox.drain(DRAIN_SECONDS)
+        return await self._redaction.erase(stream_id, span)
 
     async def take_over(self, stream_id: str) -> None:
         """Go on with the alerts and the outage that another worker told of and that have not ended;

@@ -11,10 +11,12 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from streamvlm.alerts import AlertRule
 from streamvlm.connection import DEFAULT_ADDRESS, OPTIONS, Connection
+from streamvlm.erasure import Erased
 from streamvlm.sending import AsyncSending
 from streamvlm.types import Found, Sampling, StreamStatus, UtcInterval
 from streamvlm.wire.alerts import GivenAlert, ListedEvent, given_from_proto, listed_from_proto
 from streamvlm.wire.answers import GivenEvent, event_from_proto, request_of
+from streamvlm.wire.erasures import erased_from_proto, erasure_to_proto
 from streamvlm.wire.frames import PushAck, PushedFrame, ack_from_proto
 from streamvlm.wire.rules import RuleTrial, rule_from_proto, rule_to_proto, trial_from_proto
 from streamvlm.wire.searches import found_from_proto, search_request
@@ -136,6 +138,12 @@ class AsyncClient:
             request = pb.DeleteStreamRequest(stream_id=stream_id, request_id=request_id)
             await self._streams.DeleteStream(request, **self._limits)
 
+    async def erase_stream(self, stream_id: str, during: UtcInterval) -> Erased:
+        """Forget what was seen then; watching goes on. May be repeated."""
+        with self._connection.errors():
+            request = erasure_to_proto(stream_id, during)
+            return erased_from_proto(await self._streams.EraseStream(request, **self._limits))
+
     async def ask(
         self,
         stream_id: str,
@@ -146,9 +154,8 @@ class AsyncClient:
     ) -> AsyncIterator[GivenEvent]:
         """The events of an answer as they come; closing the iterator ends the answer."""
         with self._connection.errors():
-            call = self._questions.Ask(
-                request_of(stream_id, text, sampling, during), **self._limits
-            )
+            request = request_of(stream_id, text, sampling, during)
+            call = self._questions.Ask(request, **self._limits)
             try:
                 async for response in call:
                     if (event := event_from_proto(response)) is not None:

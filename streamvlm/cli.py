@@ -38,6 +38,7 @@ from streamvlm.cli_options import (
     print_json,
 )
 from streamvlm.doctor import examine
+from streamvlm.erase_command import erase
 from streamvlm.errors import StreamVLMError
 from streamvlm.evaluate.command import evaluate
 from streamvlm.evaluate.reduction.command import reduce
@@ -265,6 +266,7 @@ def doctor(
 
 for command in (watch, rules, unwatch, alerts, events, ack, webhooks, replay):
     app.command()(command)
+app.command()(erase)
 app.command(name="eval")(evaluate)
 app.command()(reduce)
 app.command()(search)

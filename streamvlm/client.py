@@ -11,11 +11,13 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from streamvlm.async_client import AsyncClient
 from streamvlm.connection import DEFAULT_ADDRESS, OPTIONS, Connection
+from streamvlm.erasure import Erased
 from streamvlm.rule_calls import RuleCalls
 from streamvlm.sending import Sending
 from streamvlm.types import Found, Sampling, StreamStatus, UtcInterval
 from streamvlm.wire.alerts import GivenAlert, ListedEvent, given_from_proto, listed_from_proto
 from streamvlm.wire.answers import GivenEvent, event_from_proto, request_of
+from streamvlm.wire.erasures import erased_from_proto, erasure_to_proto
 from streamvlm.wire.frames import PushAck, PushedFrame, ack_from_proto
 from streamvlm.wire.rules import RuleTrial
 from streamvlm.wire.searches import found_from_proto, search_request
@@ -155,6 +157,12 @@ class Client(RuleCalls):
         with self._connection.errors():
             request = pb.DeleteStreamRequest(stream_id=stream_id, request_id=request_id)
             self._streams.DeleteStream(request, **self._limits)
+
+    def erase_stream(self, stream_id: str, during: UtcInterval) -> Erased:
+        """Forget what was seen then; watching goes on. May be repeated."""
+        with self._connection.errors():
+            request = erasure_to_proto(stream_id, during)
+            return erased_from_proto(self._streams.EraseStream(request, **self._limits))
 
     def ask(
         self,

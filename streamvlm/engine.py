@@ -16,6 +16,8 @@ from pathlib import Path
 from streamvlm.beginning import Beginning
 from streamvlm.config import Config
 from streamvlm.encode import Encoder
+from streamvlm.erasing import ErasureQueue
+from streamvlm.erasure import Erased
 from streamvlm.errors import EngineStoppedError
 from streamvlm.gaps import ENGINE_FAILED
 from streamvlm.looks import AlertListener, LookTable
@@ -25,7 +27,16 @@ from streamvlm.respond import Answering
 from streamvlm.searches import SearchQueue
 from streamvlm.snapshots import KeptStream, SnapshotKeeper
 from streamvlm.streams import ClipFeed, StreamTable, WatchedStream
-from streamvlm.types import Clip, Found, Gap, Question, Search, StreamStatus, VisualTokens
+from streamvlm.types import (
+    Clip,
+    Found,
+    Gap,
+    Question,
+    Search,
+    StreamStatus,
+    UtcInterval,
+    VisualTokens,
+)
 from streamvlm.vlm import VLM, load
 from streamvlm.vlm.base import DEVICE_LOST
 
@@ -53,22 +64,20 @@ class StreamEngine:
             max_batch_clips=config.encode.max_batch_clips,
             with_salience=self._beginning.needs_salience,
         )
-        self._streams = StreamTable(config.engine.max_streams)
+        limits = config.engine
+        self._streams = StreamTable(limits.max_streams)
         self._searches = SearchQueue(vlm, config.respond, self._streams.named)
         self._questions = QuestionQueue(
-            config.respond,
-            config.engine.max_questions,
-            config.engine.max_answers,
-            self._begin_answer,
+            config.respond, limits.max_questions, limits.max_answers, self._begin_answer
         )
         self.snapshots = SnapshotKeeper(vlm, config.remember, snapshot_folder)
         """What outlives this engine; any thread may open and erase."""
         self.rules = LookTable(config.watch, on_alert)
         """Standing questions; any thread may add and remove them."""
+        self._erasures = ErasureQueue(self._streams.get, self._forget, self.snapshots.replace)
         self._answer_steps = self._turn = 0
-        self._has_looked = False
+        self._has_looked = self._is_stopping = False
         self._has_work = threading.Event()
-        self._is_stopping = False
 
     @classmethod
     def from_config(
@@ -134,6 +143,18 @@ class StreamEngine:
         self._streams.remove(stream_id)
         log.info("stream %s: removed", stream_id)
 
+    def erase(self, stream_id: str, span: UtcInterval) -> Future[Erased]:
+        """Forget what was seen in the span, in memory and in snapshots: `ErasureQueue.add`."""
+        done = self._erasures.add(stream_id, span)
+        self.wake()
+        return done
+
+    def _forget(self, stream: WatchedStream, span: UtcInterval) -> Erased:
+        self._take_in(stream)
+        self._questions.end_begun(stream.stream_id)
+        self.rules.forget_scene(stream.stream_id)
+        return stream.erase(span)
+
     def ask(self, question: Question, listener: Listener) -> None:
         """Queue a question; its events come to `listener`, AnswerFinished or AnswerFailed last.
 
@@ -159,12 +180,14 @@ class StreamEngine:
     def _begin_answer(self, question: Question, asked_at: float) -> Answering:
         """An answer from all that the stream's source had given when the question's turn came."""
         stream = self._streams.get(question.stream_id)
-        # Bounded by the feed's own bound: a source that is faster than the engine cannot hold up
-        # the question for ever.
+        self._take_in(stream)
+        return stream.pipeline.ask(question, asked_at, stream.feed.status().blind, stream.zone)
+
+    def _take_in(self, stream: WatchedStream) -> None:
+        """What waits in its feed, as far as the feed's bound: it may be faster than the engine."""
         left = self._config.capture.queue_clips
         while left > 0 and (taken := self._watch(self._ready([stream]))):
             left -= taken
-        return stream.pipeline.ask(question, asked_at, stream.feed.status().blind, stream.zone)
 
     def step(self) -> bool:
         """Do the most urgent piece of work; False when there is none.
@@ -172,6 +195,8 @@ class StreamEngine:
         A question's next token and a search's next stream come before the oldest clips, but at most
         MAX_ANSWER_STEPS times in a row while clips wait; looks and clips take turns.
         """
+        if self._erasures.advance():
+            return True
         if self._answer_steps < MAX_ANSWER_STEPS and (
             self._questions.advance() or self._searches.advance()
         ):
@@ -215,9 +240,8 @@ class StreamEngine:
         """End `run` after its current step, fail what waits at once, stop all feeds; any thread."""
         self._is_stopping = True
         failure = EngineStoppedError("the engine is stopping")
-        self._questions.close(failure)
-        self._searches.close(failure)
-        self.rules.close(failure)
+        for each in (self._questions, self._searches, self.rules, self._erasures):
+            each.close(failure)
         self.wake()
         self._streams.close()
 
@@ -236,8 +260,7 @@ class StreamEngine:
             if id(item) in encoded:
                 (lost.discard if tokens else lost.add)(stream.stream_id)
             # What looks like a lost clip was not seen either.
-            is_lost = isinstance(item, Clip) and stream.stream_id in lost
-            if is_lost:
+            if isinstance(item, Clip) and stream.stream_id in lost:
                 item = Gap(interval=item.interval, reason=ENGINE_FAILED)
             stream.remember(item, tokens)
         return len(batch)
@@ -269,8 +292,7 @@ class StreamEngine:
         batch: list[tuple[WatchedStream, Clip | Gap]] = []
         while waiting and len(batch) < self._config.encode.max_batch_clips:
             stream = waiting.popleft()
-            item = stream.feed.take()
-            if item is None:
+            if (item := stream.take()) is None:
                 continue
             batch.append((stream, item))
             if isinstance(item, Clip) and not self.rules.watches(stream.stream_id):

@@ -7,6 +7,7 @@
     |   |-- TimeAheadError             a time that has not come yet
     |   |-- FrameError                 a pushed frame
     |   |-- RuleError                  an alert rule
+    |   |-- ErasureError               what is to be erased
     |   `-- SuiteFormatError           a local copy of a benchmark
     |-- StreamNotFoundError
     |-- StreamExistsError
@@ -21,6 +22,7 @@
     |-- EngineStoppedError           the engine is not running
     |-- MetadataError                Redis cannot be reached, is full, or refuses to write
     |-- FencedError                  another worker holds the stream by now
+    |-- NotErasedError               what was to be erased may still be on the disk; try again
     |-- SnapshotError                what a stream remembered cannot be read back
     |   `-- SnapshotMismatchError      it is of another model or another source
     |-- CheckpointError              a model cannot be loaded
@@ -83,6 +85,12 @@ class RuleError(InvalidInputError):
     """An alert rule has no text, or settings that contradict each other."""
 
     reason = "INVALID_RULE"
+
+
+class ErasureError(InvalidInputError):
+    """Nobody says what is to be erased, or it has not happened yet."""
+
+    reason = "INVALID_ERASURE"
 
 
 class SuiteFormatError(InvalidInputError):
@@ -169,6 +177,12 @@ class FencedError(StreamVLMError):
     """Another worker holds the stream by now: what this one says of it does not count."""
 
     reason = "STREAM_FENCED"
+
+
+class NotErasedError(StreamVLMError):
+    """Memory has forgotten what was to be erased, but the disk may not have."""
+
+    reason = "NOT_ERASED"
 
 
 class SnapshotError(StreamVLMError):

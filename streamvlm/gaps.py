@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from bisect import insort
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
-from streamvlm.types import Gap
+from streamvlm.types import Gap, Interval
 
 MAX_GAPS = 64
 """Gaps that a stream remembers; the oldest go first."""
@@ -18,6 +20,9 @@ RESTARTED = "RESTARTED"
 
 DEGRADED = "DEGRADED"
 """Reason of a gap where the vision tower made something of pictures that is no number."""
+
+ERASED = "ERASED"
+"""Reason of a gap where somebody had erased what was seen."""
 
 
 class GapLog:
@@ -42,9 +47,25 @@ class GapLog:
                 joined.append(known)
         self._gaps = joined[-self._most :]
 
+    @contextmanager
+    def noting_loss_of(self, interval: Interval, reason: str = ENGINE_FAILED) -> Iterator[None]:
+        """What fails inside costs this interval."""
+        try:
+            yield
+        except Exception:
+            self.add(Gap(interval=interval, reason=reason))
+            raise
+
     def newest(self) -> tuple[Gap, ...]:
         """All that are kept, oldest first."""
         return tuple(self._gaps)
+
+
+def is_erased(interval: Interval, gaps: Iterable[Gap]) -> bool:
+    """Whether any of it was erased."""
+    start, end = interval.start.pts_seconds, interval.end.pts_seconds
+    erased = [gap.interval for gap in gaps if gap.reason == ERASED]
+    return any(each.start.pts_seconds < end and start < each.end.pts_seconds for each in erased)
 
 
 def _touch(earlier: Gap, later: Gap) -> bool:

@@ -164,6 +164,14 @@ class LookTable:
         standings = [each.by_stream.get(stream.stream_id) for each in armed]
         return any(each is not None and self._is_due(each) for each in standings)
 
+    def forget_scene(self, stream_id: str) -> None:
+        """Compare nothing with what the stream showed at the last looks; the engine's thread."""
+        with self._lock:
+            armed = list(self._armed.values())
+        for each in armed:
+            if standing := each.by_stream.get(stream_id):
+                standing.scene = None
+
     def delivered(self, rule_id: str, stream_id: str) -> None:
         """An alert of this rule and stream reached somebody just now: its cooldown begins."""
         with self._lock:

@@ -8,8 +8,7 @@ standing question -> fresh window -> how much likelier yes is than no           
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, tzinfo
 
@@ -18,9 +17,11 @@ from numpy.typing import NDArray
 
 from streamvlm import evidence
 from streamvlm.encode import PixelGate, check_finite, scene_of
+from streamvlm.erasure import Erased
 from streamvlm.errors import QuestionError, StreamEmptyError
 from streamvlm.evidence import Recent
-from streamvlm.gaps import DEGRADED, ENGINE_FAILED, MAX_GAPS, RESTARTED, GapLog
+from streamvlm.forgetting import forget
+from streamvlm.gaps import DEGRADED, MAX_GAPS, RESTARTED, GapLog
 from streamvlm.period import period_of
 from streamvlm.recalling import Recalling, Recalls
 from streamvlm.recent import FreshClip, lay_out, lay_out_recent
@@ -35,6 +36,7 @@ from streamvlm.types import (
     Question,
     Recall,
     StreamTime,
+    UtcInterval,
     VisualTokens,
 )
 from streamvlm.vlm import VLM, Cursor
@@ -95,8 +97,8 @@ class StreamPipeline:
             newest = self._fresh.pop()
             interval = newest.tokens.interval.until(clip.interval.end)
             self._fresh.append(replace(newest, tokens=replace(newest.tokens, interval=interval)))
-        else:
-            self._extend_history(clip.interval.end)
+        elif not self._reduction.extend(clip.interval.end) and self.memory.blocks:
+            self.memory.extend(clip.interval.end)
 
     def feed(self, tokens: VisualTokens) -> None:
         """The newest clip, encoded. It joins the fresh window; the oldest there leaves for memory.
@@ -104,7 +106,7 @@ class StreamPipeline:
         Where that fails, what was lost is noted as a gap and the error raised; the stream goes on.
         """
         self._counted.clips_encoded += 1
-        with self._noting_loss_of(tokens.interval, DEGRADED):
+        with self._gaps.noting_loss_of(tokens.interval, DEGRADED):
             check_finite(tokens)
         self._fresh.append(FreshClip(tokens=tokens, after_gap=self._is_after_gap))
         self._is_after_gap = False
@@ -112,7 +114,7 @@ class StreamPipeline:
             if self._fresh[0].after_gap:
                 self._append(self._reduction.flush())
             leaving = self._fresh.popleft().tokens
-            with self._noting_loss_of(leaving.interval):
+            with self._gaps.noting_loss_of(leaving.interval):
                 segments = self._reduction.push(leaving, self._behind())
             self._counted.tokens_seen += len(leaving)
             self._append(segments)
@@ -136,7 +138,7 @@ class StreamPipeline:
         for segment in segments:
             self._counted.tokens_kept += segment.num_tokens
             try:
-                with self._noting_loss_of(segment.interval):
+                with self._gaps.noting_loss_of(segment.interval):
                     self._append_one(segment)
             except Exception as error:
                 failure = error
@@ -151,18 +153,19 @@ class StreamPipeline:
             # Never what waits: it is newer than this segment.
             self.memory.extend(segment.interval.end)
 
-    def _extend_history(self, end: StreamTime) -> None:
-        """Nothing new until `end`, for what has left the fresh window."""
-        if not self._reduction.extend(end) and self.memory.blocks:
-            self.memory.extend(end)
+    def erase(self, span: UtcInterval) -> Erased:
+        """See `forgetting.forget`; `settle` must follow."""
+        self._gate.forget()
+        self.scene, self._is_after_gap = None, True
+        kept = self.memory, self._reduction, self._fresh, self._gaps
+        return forget(span, *kept, self._seen_until)
 
-    @contextmanager
-    def _noting_loss_of(self, interval: Interval, reason: str = ENGINE_FAILED) -> Iterator[None]:
+    def settle(self) -> None:
+        """What waits becomes blocks; nothing that was seen is compared with what comes."""
         try:
-            yield
-        except Exception:
-            self._gaps.add(Gap(interval=interval, reason=reason))
-            raise
+            self._append(self._reduction.flush())
+        finally:
+            self._reduction.forget()
 
     def ask(
         self, question: Question, asked_at: float, blind: Gap | None = None, zone: tzinfo = UTC

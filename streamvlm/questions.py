@@ -114,6 +114,19 @@ class QuestionQueue:
                 self._inquiries.pop(inquiry.question.question_id, None)
         return True
 
+    def end_begun(self, stream_id: str) -> None:
+        """End the answers about a stream that are being given: they hold what they recalled."""
+        with self._lock:
+            begun = [
+                inquiry
+                for inquiry in self._inquiries.values()
+                if inquiry.answering is not None and inquiry.question.stream_id == stream_id
+            ]
+            for inquiry in begun:
+                del self._inquiries[inquiry.question.question_id]
+        for inquiry in begun:
+            _tell(inquiry, [_cancelled(inquiry)])
+
     def _may_go_on(self, num_begun: int) -> Callable[[_Inquiry], bool]:
         may_begin = num_begun < self._max_answers
         return lambda inquiry: bool(may_begin or inquiry.answering or inquiry.is_cancelled)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from streamvlm.evidence import Recent
 from streamvlm.reduce import Reduced
-from streamvlm.types import VisualTokens
+from streamvlm.types import Interval, VisualTokens
 from streamvlm.vlm import VLM, Cursor
 
 
@@ -18,6 +18,11 @@ class FreshClip:
     tokens: VisualTokens
     after_gap: bool
     """The stream was blind just before: nothing may be compared or joined across."""
+
+    @property
+    def interval(self) -> Interval:
+        """What it stands for."""
+        return self.tokens.interval
 
 
 def lay_out(vlm: VLM, segment: Reduced, cursor: Cursor) -> tuple[Recent, Cursor]:

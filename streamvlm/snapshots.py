@@ -7,14 +7,14 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import quote, unquote
 
 from streamvlm.config import RememberConfig
-from streamvlm.errors import FencedError, SnapshotError
-from streamvlm.remember import Snapshot, SnapshotFolder, sweep
+from streamvlm.errors import FencedError, NotErasedError, SnapshotError
+from streamvlm.remember import Snapshot, SnapshotFolder, files, sweep
 from streamvlm.streams import WatchedStream
 from streamvlm.vlm import VLM
 
@@ -141,6 +141,43 @@ class SnapshotKeeper:
         except OSError as error:
             log.error("stream %s: its snapshots cannot be erased: %s", stream_id, error)
 
+    def replace(self, stream: WatchedStream) -> Future[None]:
+        """Take a snapshot of the stream, on the engine's thread. Done when nothing is on the disk
+        that only others held; gives FencedError, NotErasedError.
+        """
+        stream_id, strays = stream.stream_id, stream.pipeline.memory.strays()
+        kept, snapshot = self._kept.get(stream_id), _snapshot_of(stream)
+        return self._writer.submit(self._replace, stream_id, kept, snapshot, strays)
+
+    def _replace(
+        self, stream_id: str, kept: _Kept | None, snapshot: Snapshot | None, strays: list[Path]
+    ) -> None:
+        if (own := self.folder_of(stream_id)) is None:
+            return
+        try:
+            if kept is None or snapshot is None:
+                SnapshotFolder(own, {}).clear()
+                if kept:
+                    kept.folder = SnapshotFolder(own, kept.folder.about)
+            else:
+                self._save_alone(kept, snapshot)
+            # Not before: a snapshot that was on its way may have given one a second name.
+            if failures := files.delete(strays):
+                raise failures[0]
+        except OSError as error:
+            raise NotErasedError(
+                f"stream {stream_id!r}: memory has forgotten it, the disk may not have; "
+                f"try again: {error.strerror}"
+            ) from error
+
+    def _save_alone(self, kept: _Kept, snapshot: Snapshot) -> None:
+        with kept.lock:
+            if kept.is_over:
+                raise FencedError(f"stream {kept.stream.stream_id!r} is not kept here any more")
+            kept.folder.save(snapshot, num_kept=1)
+            kept.num_bytes = kept.folder.num_bytes
+        kept.saved_monotonic_seconds = time.monotonic()
+
     def take_due(self) -> None:
         """Take a snapshot of each stream when it is time; on the engine's thread."""
         now = time.monotonic()
@@ -169,11 +206,9 @@ class SnapshotKeeper:
         ]
 
     def _take(self, kept: _Kept) -> None:
-        """A file can be read again; and would be, behind what was kept of it."""
-        if kept.stream.can_wait or (snapshot := kept.stream.pipeline.snapshot()) is None:
+        if (snapshot := _snapshot_of(kept.stream)) is None:
             return
         kept.is_waiting = True
-        snapshot = replace(snapshot, run=kept.stream.feed.status().run)
         self._writer.submit(self._write, kept, snapshot)
 
     def _write(self, kept: _Kept, snapshot: Snapshot) -> None:
@@ -198,3 +233,9 @@ class SnapshotKeeper:
             kept.is_failing = True
         finally:
             kept.is_waiting = False
+
+
+def _snapshot_of(stream: WatchedStream) -> Snapshot | None:
+    """None of a file: it can be read again, and would be, behind what was kept of it."""
+    snapshot = None if stream.can_wait else stream.pipeline.snapshot()
+    return snapshot and replace(snapshot, run=stream.feed.status().run)

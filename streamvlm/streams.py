@@ -11,12 +11,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 from zoneinfo import ZoneInfo
 
+from streamvlm.erasure import Erased
 from streamvlm.errors import (
     CapacityError,
     EngineStoppedError,
     StreamExistsError,
     StreamNotFoundError,
 )
+from streamvlm.gaps import ERASED, is_erased
 from streamvlm.pipeline import StreamPipeline
 from streamvlm.types import (
     Clip,
@@ -25,6 +27,7 @@ from streamvlm.types import (
     Gap,
     MemoryStatus,
     StreamStatus,
+    UtcInterval,
     VisualTokens,
 )
 from streamvlm.vlm.base import DEVICE_LOST
@@ -76,6 +79,25 @@ class WatchedStream:
         except ValueError:
             log.exception("stream %s: a clip of size %s", self.stream_id, clip.pixels.shape)
             return True
+
+    def take(self) -> Clip | Gap | None:
+        """The next piece of its feed; a clip of a time that was erased comes as a gap."""
+        item = self.feed.take()
+        if isinstance(item, Clip) and is_erased(item.interval, self.memory.gaps):
+            return Gap(interval=item.interval, reason=ERASED)
+        return item
+
+    def erase(self, span: UtcInterval) -> Erased:
+        """Forget what the span touches, and the newest picture whatever its time."""
+        erased, self.picture = self.pipeline.erase(span), None
+        try:
+            self.pipeline.settle()
+        except DEVICE_LOST:
+            raise
+        except Exception:
+            log.exception("stream %s: an open segment could not be remembered", self.stream_id)
+        self.memory = self.pipeline.status()
+        return erased
 
     def remember(self, item: Clip | Gap, tokens: VisualTokens | None) -> None:
         """Take in one piece; a clip without tokens showed nothing new. The pipeline notes as a gap

@@ -196,7 +196,8 @@ class Gap:
     """A reason of `errors.SourceError`, such as "SOURCE_UNREACHABLE"; or "ENGINE_LATE" and
     "ENGINE_FAILED" where pictures came but were not taken in, "DEGRADED" where what the model made
     of them is no number; "RESTARTED" where what was seen, or would have been, was lost with the
-    process, "SNAPSHOT_DAMAGED" where what was kept of it cannot be read any more."""
+    process, "SNAPSHOT_DAMAGED" where what was kept of it cannot be read any more; "ERASED" where
+    somebody had it erased."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,7 +16,7 @@ from streamvlm.errors import (
     ServiceUnreachableError,
     StreamNotFoundError,
 )
-from streamvlm.types import AnswerFinished, AnswerStarted, Sampling
+from streamvlm.types import AnswerFinished, AnswerStarted, Sampling, UtcInterval
 from tests.services.serving import Serving, frames, push_stream
 
 ALWAYS = AlertRule(
@@ -47,6 +47,8 @@ async def test_a_stream_is_watched_and_asked(serving: Serving, client: AsyncClie
     assert (await client.get_stream("door")).memory.clips_encoded == 6
     events = [event async for event in client.ask("door", "what?", Sampling(max_new_tokens=3))]
     assert isinstance(events[0], AnswerStarted) and isinstance(events[-1], AnswerFinished)
+    erased = await client.erase_stream("door", UtcInterval())
+    assert erased.num_blocks + erased.num_clips > 1
     await client.create_stream("hall", "push:")
     assert [status.stream_id for status in await client.list_streams()] == ["door", "hall"]
 

@@ -130,6 +130,24 @@ def test_scripts_read_json(run: Run, here: str) -> None:
     assert answer["usage"]["answer_tokens"] <= 4
 
 
+def test_what_a_stream_saw_is_erased_and_the_stream_stays(run: Run, here: str) -> None:
+    add_and_see(run, STILL)
+    when = ("--from", "2026-01-01T01:00:00+01:00", "--to", "2026-01-01T00:00:02Z")
+    erased = run("erase", "door", *when)
+    again = run("erase", "door", *when, "--json")
+    assert run("remove", "door").status == 0
+    assert erased.status == 0 and erased.out.startswith("door: erased ")
+    assert "2026-01-01 00:00:00.0" in erased.out
+    assert json.loads(again.out) | {"intervals": []} == {
+        "num_blocks": 0, "num_clips": 0, "num_events": 0, "intervals": [],
+    }  # fmt: skip
+    unclear = [run("erase", "door"), run("erase", "door", "--all", *when)]
+    assert [each.status for each in unclear] == [2, 2] and "--all" in unclear[0].err
+    assert run("erase", "door", "--from", "noon").status == 2
+    backwards = run("erase", "door", "--from", when[3], "--to", when[1])
+    assert backwards.status == 1 and "must end after it starts" in backwards.err
+
+
 @pytest.mark.usefixtures("here")
 def test_webhooks_are_named_in_the_config(run: Run) -> None:
     assert "no webhooks" in run("webhooks").err

@@ -15,7 +15,7 @@ from streamvlm.config import Config
 from streamvlm.engine import StreamEngine
 from streamvlm.errors import ConfigError
 from streamvlm.gaps import RESTARTED
-from streamvlm.remember import SnapshotFolder, files, snapshot
+from streamvlm.remember import SnapshotFolder, entries, files
 from streamvlm.snapshots import KeptStream
 from streamvlm.types import ClockSource, Run, Tier
 from tests.conftest import at, tiny_vlm
@@ -149,7 +149,7 @@ def test_a_stream_that_has_no_room_on_the_device_begins_anew(
     watch(engine)
     run_to_its_end(engine)
     engine = make_engine(tmp_path)
-    real, left = snapshot._read_block, 2
+    real, left = entries.read, 2
 
     def no_room(*arguments: Any) -> Any:
         nonlocal left
@@ -159,7 +159,7 @@ def test_a_stream_that_has_no_room_on_the_device_begins_anew(
         return real(*arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(snapshot, "_read_block", no_room)
+        patch.setattr(entries, "read", no_room)
         assert watch(engine, count=0).snapshot is None
     stream = engine._streams.get("door")
     assert isinstance(stream.feed, ListFeed)

@@ -130,6 +130,12 @@ class CompressorStream:
         self._reference = None
         return done
 
+    def forget(self) -> None:
+        """See `StreamReduction`."""
+        self._segmenter, self._keys = self._settings.new_segmenter(), KeyClips(max_runs=_MOST_RUNS)
+        self._waiting.clear()
+        self._rescued, self._reference = [], None
+
     def extend(self, end: StreamTime) -> bool:
         """See `StreamReduction`."""
         if self._waiting:

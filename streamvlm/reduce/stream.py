@@ -49,6 +49,10 @@ class StreamReduction(Protocol):
         """Nothing may be compared across what comes now: the segments of all that waits."""
         ...
 
+    def forget(self) -> None:
+        """Hold nothing of what was seen, not even of what waits."""
+        ...
+
     def extend(self, end: StreamTime) -> bool:
         """Nothing new until `end`. False where nothing waits that could stand for it."""
         ...
@@ -116,6 +120,10 @@ class BySegment:
         """See `StreamReduction`."""
         return [self._complete(segment) for segment in self._segmenter.flush()]
 
+    def forget(self) -> None:
+        """See `StreamReduction`."""
+        self._segmenter, self._waiting = self._new_segmenter(), []
+
     def extend(self, end: StreamTime) -> bool:
         """See `StreamReduction`."""
         if self._waiting:
@@ -174,6 +182,10 @@ class ClipByClip:
         """See `StreamReduction`."""
         self._context = ReductionContext(clip_index=self._context.clip_index)
         return self._close()
+
+    def forget(self) -> None:
+        """See `StreamReduction`."""
+        self.flush()
 
     def extend(self, end: StreamTime) -> bool:
         """See `StreamReduction`."""

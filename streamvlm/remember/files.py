@@ -6,6 +6,7 @@ import errno
 import os
 import secrets
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 
 
@@ -60,6 +61,17 @@ def remove_folder(folder: Path) -> None:
         except OSError as error:
             if error.errno not in (errno.ENOENT, errno.ENOTEMPTY):
                 raise
+
+
+def delete(paths: Iterable[Path]) -> list[OSError]:
+    """Delete these as far as that can be done. Lasting after `sync`. Gives what failed."""
+    failures = []
+    for path in paths:
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            failures.append(error)
+    return failures
 
 
 def _finished(path: Path, data: bytes, is_lasting: bool = True) -> Path:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import accumulate
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -239,6 +240,15 @@ class KVMemory:
     def give(self, tier: Tier) -> None:
         """Let one block go down from this tier, because another stream needs the place."""
         self._forgotten(self._tiers.lower(tier))
+
+    def erase(self, block_ids: Iterable[int]) -> None:
+        """Forget these blocks, wherever they stand. They do not count as evicted."""
+        for block_id in list(block_ids):
+            self._forget(block_id)
+
+    def strays(self) -> list[Path]:
+        """Files of blocks that were forgotten, for whoever does not wait for their last holder."""
+        return self._tiers.strays()
 
     def check(self) -> None:
         """Assert that the books balance: bytes, budgets, index and order. For tests and idle

@@ -8,7 +8,7 @@ import contextlib
 import secrets
 import shutil
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -89,6 +89,11 @@ class DiskShelf:
         smaller = shrunk(kv, form)
         data = block_file.to_bytes(block.contents(smaller))
         return Offer(len(data), lambda: self._write(block.block_id, data, smaller))
+
+    def strays(self, blocks: Iterable[StoredBlock]) -> list[Path]:
+        """Files in the folder that are of none of these blocks."""
+        named = {block.kv.path for block in blocks if isinstance(block.kv, FileKV)}
+        return [path for path in self._folder.glob("*") if path not in named]
 
     def _write(self, block_id: int, data: bytes, kv: RawKV | QuantisedKV) -> FileKV:
         sha256 = block_file.hash_of(data)

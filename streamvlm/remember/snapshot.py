@@ -23,9 +23,9 @@ from pathlib import Path
 import torch
 
 from streamvlm.errors import FencedError, SnapshotError, SnapshotMismatchError
-from streamvlm.remember import block_file, files, manifest
+from streamvlm.remember import entries, files, manifest
 from streamvlm.remember.manifest import BlockEntry, Counters, Manifest
-from streamvlm.remember.stored import FileKV, StoredBlock, StoredKV, brought_to
+from streamvlm.remember.stored import StoredBlock
 from streamvlm.types import Gap, Interval, Run, StreamTime, Tier
 from streamvlm.vlm.positions import Cursor
 
@@ -62,7 +62,7 @@ class SnapshotFolder:
 
     def __init__(self, folder: Path, about: Mapping[str, str | int]) -> None:
         """`about` says of which stream and which model: only what is all the same is read."""
-        self.folder, self._about = folder, dict(about)
+        self.folder, self.about = folder, dict(about)
         self._number = 0
         """Of the newest manifest that is known."""
         self._named: dict[int, frozenset[str]] = {}
@@ -96,10 +96,12 @@ class SnapshotFolder:
         while numbers := self._numbers():
             self._number = numbers[-1]
             number, found = self._newest_whole(numbers)
-            manifest.check_same(found, self._about)
+            manifest.check_same(found, self.about)
             self._named = {number: frozenset(entry.file for entry in found.blocks)}
+            before = list(self._files())
             try:
                 self._publish(found)
+                self._sweep(before, num_kept=2)
             except (FencedError, FileNotFoundError):
                 continue  # who had it was still writing, and will be told
             except OSError as error:
@@ -107,9 +109,10 @@ class SnapshotFolder:
             return self._snapshot(found, budget_bytes, device, disk_budget_bytes)
         return None
 
-    def save(self, snapshot: Snapshot) -> None:
-        """Write what is new, then a manifest. Where it fails, the snapshots before are as they
-        were, but for the older one if there is no room.
+    def save(self, snapshot: Snapshot, num_kept: int = 2) -> None:
+        """Write what is new, then a manifest. Where that fails, the snapshots before are as they
+        were, but for the older one if there is no room. With `num_kept` 1 nothing stays that only
+        those held; where the process ends too soon, `load` finishes that.
 
         Raises OSError, and FencedError where another worker writes here by now.
         """
@@ -131,38 +134,34 @@ class SnapshotFolder:
             # On a full disk the older snapshot may be the room that the next one needs.
             self._sweep(before, num_kept=1)
             raise
-        self._sweep(before, num_kept=2)
+        failures = self._sweep(before, num_kept)
+        if num_kept == 1:
+            files.sync(self.folder)
+            if failures:
+                raise failures[0]
 
     def erase(self) -> None:
         """Everything goes, what the disk tier of a running stream has in it too. OSError."""
         files.remove_folder(self.folder)
+
+    def clear(self) -> None:
+        """All snapshots go, but not the disk tier; this one saves no more. OSError."""
+        failures = self._delete(self._files())
+        if self.folder.exists():
+            files.sync(self.folder)
+        if failures:
+            raise failures[0]
 
     def _entry(self, block: StoredBlock) -> BlockEntry:
         """The block on the disk; written where it is not there yet in the form in which it is."""
         known = self._saved.get(block.block_id)
         if known is not None and known.form == block.form:
             return replace(known, interval=block.interval, tier=block.tier)
-        if isinstance(kv := block.kv, FileKV):
-            name, num_bytes, sha256 = kv.path.name, kv.num_bytes, kv.sha256
-            files.put_linked(self.folder / name, kv.path)
-        else:
-            data = block_file.to_bytes(block.contents(kv))
-            num_bytes, sha256 = len(data), block_file.hash_of(data)
-            name = block_file.name_of(block.block_id, sha256)
-            files.put(self.folder / name, data)
-        return BlockEntry(
-            block_id=block.block_id,
-            file=name,
-            num_bytes=num_bytes,
-            sha256=sha256,
-            interval=block.interval,
-            form=block.form,
-            tier=block.tier,
-        )
+        return entries.written(self.folder, block)
 
     def _manifest(self, snapshot: Snapshot) -> Manifest:
         return Manifest(
-            about=self._about,
+            about=self.about,
             saved_utc_seconds=time.time(),
             policy=snapshot.policy,
             cursor=snapshot.cursor,
@@ -188,16 +187,18 @@ class SnapshotFolder:
         self._named[number] = frozenset(entry.file for entry in published.blocks)
         files.sync(self.folder)
 
-    def _sweep(self, before: Iterable[Path], num_kept: int) -> None:
-        """Delete what neither the newest manifests nor the blocks of the next one name."""
+    def _sweep(self, before: Iterable[Path], num_kept: int) -> list[OSError]:
+        """Delete what no newest manifest and no block of the next one names. Gives what failed."""
         self._named = {number: self._named[number] for number in sorted(self._named)[-num_kept:]}
         wanted = {self._path(number).name for number in self._named}
         wanted.update(entry.file for entry in self._saved.values())
         wanted.update(*self._named.values())
-        for path in before:
-            if path.name not in wanted:
-                with contextlib.suppress(OSError):
-                    path.unlink()
+        return self._delete(path for path in before if path.name not in wanted)
+
+    @staticmethod
+    def _delete(paths: Iterable[Path]) -> list[OSError]:
+        """Manifests first: none names what is gone."""
+        return files.delete(sorted(paths, key=lambda path: path.suffix != ".json"))
 
     def _newest_whole(self, numbers: list[int]) -> tuple[int, Manifest]:
         failures = []
@@ -223,7 +224,7 @@ class SnapshotFolder:
                 num_left_out += 1
                 continue
             try:
-                block = _read_block(self.folder, entry, device)
+                block = entries.read(self.folder, entry, device)
             except (OSError, SnapshotError) as error:
                 log.error("a block is left out: %s", error)
                 gaps.append(Gap(interval=entry.interval, reason=SNAPSHOT_DAMAGED))
@@ -267,31 +268,3 @@ class SnapshotFolder:
             f"another worker writes or erased the snapshots in {self.folder}: the newest is "
             f"{number or 'none'}, not {self._number}"
         )
-
-
-def _read_block(folder: Path, entry: BlockEntry, device: torch.device) -> StoredBlock:
-    """In the tier where it was; one of the disk is read all the same, and left there. Raises
-    OSError, and SnapshotError where the file is not what was written.
-    """
-    path = folder / entry.file
-    contents = block_file.read(path, entry.num_bytes, entry.sha256)
-    kv: StoredKV = contents.kv
-    if entry.tier is Tier.DISK:
-        kv = FileKV(
-            path=path,
-            num_tokens=len(kv),
-            num_bytes=entry.num_bytes,
-            sha256=entry.sha256,
-            form=entry.form,
-        )
-    elif entry.tier is Tier.DEVICE:
-        kv = brought_to(contents.kv, device)
-    return StoredBlock(
-        block_id=entry.block_id,
-        kv=kv,
-        summary=contents.summary,
-        interval=entry.interval,
-        is_visual=contents.is_visual,
-        clip_lengths=contents.clip_lengths,
-        tier=entry.tier,
-    )

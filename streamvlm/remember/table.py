@@ -85,7 +85,9 @@ def _larger(stack: Stack | None, like: Summary) -> Stack:
     """Room for twice as many; the first for summaries like this one."""
     if stack is not None:
         parts = {name: getattr(stack, name) for name in _PARTS}
-        return Stack(**{name: torch.cat([part, part]) for name, part in parts.items()})
+        return Stack(
+            **{name: torch.cat([part, torch.zeros_like(part)]) for name, part in parts.items()}
+        )
     vector = torch.zeros(_FIRST_ROWS, *like.mean.shape)
     return Stack(
         means=vector,

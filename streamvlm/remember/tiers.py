@@ -120,6 +120,11 @@ class Tiers:
         self._num_recalls.pop(block_id, None)
         self._damaged.discard(block_id)
 
+    def strays(self) -> list[Path]:
+        """Files of blocks that were forgotten and that somebody still holds."""
+        shelf = self._shelves.get(Tier.DISK)
+        return shelf.strays(self.blocks.values()) if isinstance(shelf, DiskShelf) else []
+
     def forget_damaged(self) -> list[int]:
         """What could not be read goes: recall itself changes nothing."""
         gone = sorted(self._damaged)

@@ -89,7 +89,7 @@ operations = st.lists(
         st.tuples(st.just("recall"), st.integers(0, 12)),
         st.tuples(st.just("move"), st.sampled_from(list(Tier))),
         st.tuples(st.just("damage"), st.integers(0, 5)),
-        st.tuples(st.just("forget"), st.integers(0, 5)),
+        st.tuples(st.just("erase"), st.integers(0, 5)),
     ),
     max_size=30,
 )
@@ -141,8 +141,8 @@ def test_every_budget_holds_whatever_happens(
             memory.give(value)
         elif verb == "damage" and (kept := on_disk(memory)):
             kept[value % len(kept)].path.write_bytes(b"")
-        elif verb == "forget" and memory.blocks:
-            memory._forget(memory.blocks[value % len(memory.blocks)].block_id)
+        elif verb == "erase" and memory.blocks:
+            memory.erase([memory.blocks[value % len(memory.blocks)].block_id])
         for each in (memory, other):
             each.check()
             for rung in rungs:
@@ -299,8 +299,8 @@ def test_a_file_lasts_as_long_as_somebody_holds_its_block(tmp_path: Path) -> Non
     memory = filled(make_memory(tiny_vlm("qwen3-vl"), storage), 4)
     epoch = memory.blocks
     path = on_disk(memory)[0].path
-    memory._forget(0)
-    assert path.exists()
+    memory.erase([0])
+    assert path.exists() and memory.strays() == [path]
     del epoch
     assert not path.exists()
     assert len(list(tmp_path.glob("*/*"))) == 1

@@ -11,7 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streamvlm.alerts import Alert, AlertRule, AlertState, Schedule, Severity
-from streamvlm.errors import FrameError, InvalidInputError, SourceAuthError, StreamVLMError
+from streamvlm.erasure import Erased
+from streamvlm.errors import (
+    ErasureError,
+    FrameError,
+    InvalidInputError,
+    SourceAuthError,
+    StreamVLMError,
+)
 from streamvlm.types import (
     AnswerFinished,
     AnswerStarted,
@@ -37,7 +44,17 @@ from streamvlm.types import (
     Usage,
     UtcInterval,
 )
-from streamvlm.wire import alerts, answers, failures, frames, rules, searches, status, times
+from streamvlm.wire import (
+    alerts,
+    answers,
+    erasures,
+    failures,
+    frames,
+    rules,
+    searches,
+    status,
+    times,
+)
 from streamvlm.wire.v1 import event_service_pb2, query_service_pb2, stream_service_pb2, time_pb2
 
 # A busy machine may take its time.
@@ -364,3 +381,24 @@ def test_an_alert(alert: Alert) -> None:
 def test_a_state_of_a_newer_service_is_unknown_and_a_kind_of_event_is_left_out() -> None:
     assert alerts.alert_from_proto(event_service_pb2.Alert(state=77)).state is AlertState.UNKNOWN  # type: ignore[arg-type]
     assert alerts.given_from_proto(event_service_pb2.SubscribeResponse(resume_token="t")) is None
+
+
+@calm
+@given(
+    utc_intervals,
+    st.builds(
+        Erased,
+        num_blocks=counts,
+        num_clips=counts,
+        num_events=counts,
+        intervals=st.lists(intervals, max_size=3).map(tuple),
+    ),
+)
+def test_erasures(span: UtcInterval, erased: Erased) -> None:
+    request = erasures.erasure_to_proto("door", span)
+    assert request.stream_id == "door" and erasures.erasure_from_proto(request) == span
+    with pytest.raises(ErasureError, match="not set"):
+        erasures.erasure_from_proto(stream_service_pb2.EraseStreamRequest(stream_id="door"))
+    with pytest.raises(ErasureError, match="year 9999"):
+        erasures.erasure_to_proto("door", UtcInterval(end_seconds=1.7e12))
+    assert erasures.erased_from_proto(erasures.erased_to_proto(erased)) == erased

@@ -27,17 +27,17 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from streamvlm.wire.v1 import time_pb2 as streamvlm_dot_v1_dot_time__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!streamvlm/v1/stream_service.proto\x12\x0cstreamvlm.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17streamvlm/v1/time.proto\"v\n\x13\x43reateStreamRequest\x12\x11\n\tstream_id\x18\x01 \x01(\t\x12\x0e\n\x06source\x18\x02 \x01(\t\x12\x15\n\rallow_offline\x18\x03 \x01(\x08\x12\x12\n\nrequest_id\x18\x04 \x01(\t\x12\x11\n\ttime_zone\x18\x05 \x01(\t\"<\n\x14\x43reateStreamResponse\x12$\n\x06stream\x18\x01 \x01(\x0b\x32\x14.streamvlm.v1.Stream\"%\n\x10GetStreamRequest\x12\x11\n\tstream_id\x18\x01 \x01(\t\"9\n\x11GetStreamResponse\x12$\n\x06stream\x18\x01 \x01(\x0b\x32\x14.streamvlm.v1.Stream\";\n\x12ListStreamsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"U\n\x13ListStreamsResponse\x12%\n\x07streams\x18\x01 \x03(\x0b\x32\x14.streamvlm.v1.Stream\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"<\n\x13\x44\x65leteStreamRequest\x12\x11\n\tstream_id\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"\x16\n\x14\x44\x65leteStreamResponse\"x\n\x11PushFramesRequest\x12,\n\x04open\x18\x01 \x01(\x0b\x32\x1c.streamvlm.v1.PushFramesOpenH\x00\x12*\n\x05\x66rame\x18\x02 \x01(\x0b\x32\x19.streamvlm.v1.PushedFrameH\x00\x42\t\n\x07message\"#\n\x0ePushFramesOpen\x12\x11\n\tstream_id\x18\x01 \x01(\t\"\xae\x01\n\x0bPushedFrame\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12\r\n\x05image\x18\x02 \x01(\x0c\x12-\n\x08\x65ncoding\x18\x03 \x01(\x0e\x32\x1b.streamvlm.v1.FrameEncoding\x12\x0e\n\x06height\x18\x04 \x01(\r\x12\r\n\x05width\x18\x05 \x01(\r\x12\x30\n\x0c\x63\x61pture_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"{\n\x12PushFramesResponse\x12\x30\n\x06opened\x18\x01 \x01(\x0b\x32\x1e.streamvlm.v1.PushFramesOpenedH\x00\x12*\n\x03\x61\x63k\x18\x02 \x01(\x0b\x32\x1b.streamvlm.v1.PushFramesAckH\x00\x42\x07\n\x05\x65vent\")\n\x10PushFramesOpened\x12\x15\n\rwindow_frames\x18\x01 \x01(\r\"\x8f\x01\n\rPushFramesAck\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12\x0f\n\x07sampled\x18\x02 \x01(\x08\x12\x16\n\x0e\x66rames_refused\x18\x03 \x01(\x04\x12\x15\n\rclips_dropped\x18\x04 \x01(\x04\x12,\n\x05\x65rror\x18\x05 \x01(\x0b\x32\x1d.streamvlm.v1.PushFramesError\"2\n\x0fPushFramesError\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\"\xc3\x01\n\x06Stream\x12\x11\n\tstream_id\x18\x01 \x01(\t\x12\x0e\n\x06source\x18\x02 \x01(\t\x12/\n\x0b\x63reate_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12&\n\x04\x66\x65\x65\x64\x18\x04 \x01(\x0b\x32\x18.streamvlm.v1.FeedStatus\x12*\n\x06memory\x18\x05 \x01(\x0b\x32\x1a.streamvlm.v1.MemoryStatus\x12\x11\n\ttime_zone\x18\x06 \x01(\t\"\xdb\x02\n\nFeedStatus\x12(\n\x05state\x18\x01 \x01(\x0e\x32\x19.streamvlm.v1.SourceState\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t\x12\x16\n\x0e\x66rames_decoded\x18\x04 \x01(\x03\x12\x16\n\x0e\x66rames_sampled\x18\x05 \x01(\x03\x12\x15\n\rclips_dropped\x18\x06 \x01(\x03\x12\x12\n\nreconnects\x18\x07 \x01(\x03\x12\x12\n\ngaps_total\x18\x08 \x01(\x03\x12/\n\x0cgap_duration\x18\t \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x15\n\rclips_waiting\x18\n \x01(\x03\x12)\n\nlast_frame\x18\x0b \x01(\x0b\x32\x15.streamvlm.v1.Instant\x12 \n\x05\x62lind\x18\x0c \x01(\x0b\x32\x11.streamvlm.v1.Gap\"K\n\nTierStatus\x12\x0c\n\x04tier\x18\x01 \x01(\t\x12\x0c\n\x04\x66orm\x18\x02 \x01(\t\x12\x0e\n\x06\x62locks\x18\x03 \x01(\x03\x12\x11\n\tnum_bytes\x18\x04 \x01(\x03\"\xf1\x02\n\x0cMemoryStatus\x12\x0e\n\x06\x62locks\x18\x01 \x01(\x03\x12\x10\n\x08kv_bytes\x18\x02 \x01(\x03\x12\x14\n\x0c\x62udget_bytes\x18\x03 \x01(\x03\x12\x16\n\x0e\x65victed_blocks\x18\x04 \x01(\x03\x12\x15\n\rclips_encoded\x18\x05 \x01(\x03\x12\x17\n\x0f\x63lips_unchanged\x18\x06 \x01(\x03\x12\x13\n\x0btokens_seen\x18\x07 \x01(\x03\x12\x13\n\x0btokens_kept\x18\x08 \x01(\x03\x12\x13\n\x0b\x66resh_clips\x18\t \x01(\x03\x12*\n\nremembered\x18\n \x01(\x0b\x32\x16.streamvlm.v1.Interval\x12\x1f\n\x04gaps\x18\x0b \x03(\x0b\x32\x11.streamvlm.v1.Gap\x12\x17\n\x0freduction_bytes\x18\x0c \x01(\x03\x12\'\n\x05tiers\x18\r \x03(\x0b\x32\x18.streamvlm.v1.TierStatus\x12\x13\n\x0blost_blocks\x18\x0e \x01(\x03*z\n\rFrameEncoding\x12\x1e\n\x1a\x46RAME_ENCODING_UNSPECIFIED\x10\x00\x12\x17\n\x13\x46RAME_ENCODING_JPEG\x10\x01\x12\x16\n\x12\x46RAME_ENCODING_PNG\x10\x02\x12\x18\n\x14\x46RAME_ENCODING_RGB24\x10\x03*\xaf\x01\n\x0bSourceState\x12\x1c\n\x18SOURCE_STATE_UNSPECIFIED\x10\x00\x12\x1b\n\x17SOURCE_STATE_CONNECTING\x10\x01\x12\x15\n\x11SOURCE_STATE_LIVE\x10\x02\x12\x1d\n\x19SOURCE_STATE_RECONNECTING\x10\x03\x12\x16\n\x12SOURCE_STATE_ENDED\x10\x04\x12\x17\n\x13SOURCE_STATE_FAILED\x10\x05\x32\xb4\x03\n\rStreamService\x12U\n\x0c\x43reateStream\x12!.streamvlm.v1.CreateStreamRequest\x1a\".streamvlm.v1.CreateStreamResponse\x12L\n\tGetStream\x12\x1e.streamvlm.v1.GetStreamRequest\x1a\x1f.streamvlm.v1.GetStreamResponse\x12R\n\x0bListStreams\x12 .streamvlm.v1.ListStreamsRequest\x1a!.streamvlm.v1.ListStreamsResponse\x12U\n\x0c\x44\x65leteStream\x12!.streamvlm.v1.DeleteStreamRequest\x1a\".streamvlm.v1.DeleteStreamResponse\x12S\n\nPushFrames\x12\x1f.streamvlm.v1.PushFramesRequest\x1a .streamvlm.v1.PushFramesResponse(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!streamvlm/v1/stream_service.proto\x12\x0cstreamvlm.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17streamvlm/v1/time.proto\"v\n\x13\x43reateStreamRequest\x12\x11\n\tstream_id\x18\x01 \x01(\t\x12\x0e\n\x06source\x18\x02 \x01(\t\x12\x15\n\rallow_offline\x18\x03 \x01(\x08\x12\x12\n\nrequest_id\x18\x04 \x01(\t\x12\x11\n\ttime_zone\x18\x05 \x01(\t\"<\n\x14\x43reateStreamResponse\x12$\n\x06stream\x18\x01 \x01(\x0b\x32\x14.streamvlm.v1.Stream\"%\n\x10GetStreamRequest\x12\x11\n\tstream_id\x18\x01 \x01(\t\"9\n\x11GetStreamResponse\x12$\n\x06stream\x18\x01 \x01(\x0b\x32\x14.streamvlm.v1.Stream\";\n\x12ListStreamsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"U\n\x13ListStreamsResponse\x12%\n\x07streams\x18\x01 \x03(\x0b\x32\x14.streamvlm.v1.Stream\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"<\n\x13\x44\x65leteStreamRequest\x12\x11\n\tstream_id\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"\x16\n\x14\x44\x65leteStreamResponse\"R\n\x12\x45raseStreamRequest\x12\x11\n\tstream_id\x18\x01 \x01(\t\x12)\n\x06\x64uring\x18\x02 \x01(\x0b\x32\x19.streamvlm.v1.UtcInterval\"o\n\x13\x45raseStreamResponse\x12\x0e\n\x06\x62locks\x18\x01 \x01(\x03\x12\r\n\x05\x63lips\x18\x02 \x01(\x03\x12\x0e\n\x06\x65vents\x18\x03 \x01(\x03\x12)\n\tintervals\x18\x04 \x03(\x0b\x32\x16.streamvlm.v1.Interval\"x\n\x11PushFramesRequest\x12,\n\x04open\x18\x01 \x01(\x0b\x32\x1c.streamvlm.v1.PushFramesOpenH\x00\x12*\n\x05\x66rame\x18\x02 \x01(\x0b\x32\x19.streamvlm.v1.PushedFrameH\x00\x42\t\n\x07message\"#\n\x0ePushFramesOpen\x12\x11\n\tstream_id\x18\x01 \x01(\t\"\xae\x01\n\x0bPushedFrame\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12\r\n\x05image\x18\x02 \x01(\x0c\x12-\n\x08\x65ncoding\x18\x03 \x01(\x0e\x32\x1b.streamvlm.v1.FrameEncoding\x12\x0e\n\x06height\x18\x04 \x01(\r\x12\r\n\x05width\x18\x05 \x01(\r\x12\x30\n\x0c\x63\x61pture_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"{\n\x12PushFramesResponse\x12\x30\n\x06opened\x18\x01 \x01(\x0b\x32\x1e.streamvlm.v1.PushFramesOpenedH\x00\x12*\n\x03\x61\x63k\x18\x02 \x01(\x0b\x32\x1b.streamvlm.v1.PushFramesAckH\x00\x42\x07\n\x05\x65vent\")\n\x10PushFramesOpened\x12\x15\n\rwindow_frames\x18\x01 \x01(\r\"\x8f\x01\n\rPushFramesAck\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12\x0f\n\x07sampled\x18\x02 \x01(\x08\x12\x16\n\x0e\x66rames_refused\x18\x03 \x01(\x04\x12\x15\n\rclips_dropped\x18\x04 \x01(\x04\x12,\n\x05\x65rror\x18\x05 \x01(\x0b\x32\x1d.streamvlm.v1.PushFramesError\"2\n\x0fPushFramesError\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\"\xc3\x01\n\x06Stream\x12\x11\n\tstream_id\x18\x01 \x01(\t\x12\x0e\n\x06source\x18\x02 \x01(\t\x12/\n\x0b\x63reate_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12&\n\x04\x66\x65\x65\x64\x18\x04 \x01(\x0b\x32\x18.streamvlm.v1.FeedStatus\x12*\n\x06memory\x18\x05 \x01(\x0b\x32\x1a.streamvlm.v1.MemoryStatus\x12\x11\n\ttime_zone\x18\x06 \x01(\t\"\xdb\x02\n\nFeedStatus\x12(\n\x05state\x18\x01 \x01(\x0e\x32\x19.streamvlm.v1.SourceState\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t\x12\x16\n\x0e\x66rames_decoded\x18\x04 \x01(\x03\x12\x16\n\x0e\x66rames_sampled\x18\x05 \x01(\x03\x12\x15\n\rclips_dropped\x18\x06 \x01(\x03\x12\x12\n\nreconnects\x18\x07 \x01(\x03\x12\x12\n\ngaps_total\x18\x08 \x01(\x03\x12/\n\x0cgap_duration\x18\t \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x15\n\rclips_waiting\x18\n \x01(\x03\x12)\n\nlast_frame\x18\x0b \x01(\x0b\x32\x15.streamvlm.v1.Instant\x12 \n\x05\x62lind\x18\x0c \x01(\x0b\x32\x11.streamvlm.v1.Gap\"K\n\nTierStatus\x12\x0c\n\x04tier\x18\x01 \x01(\t\x12\x0c\n\x04\x66orm\x18\x02 \x01(\t\x12\x0e\n\x06\x62locks\x18\x03 \x01(\x03\x12\x11\n\tnum_bytes\x18\x04 \x01(\x03\"\xf1\x02\n\x0cMemoryStatus\x12\x0e\n\x06\x62locks\x18\x01 \x01(\x03\x12\x10\n\x08kv_bytes\x18\x02 \x01(\x03\x12\x14\n\x0c\x62udget_bytes\x18\x03 \x01(\x03\x12\x16\n\x0e\x65victed_blocks\x18\x04 \x01(\x03\x12\x15\n\rclips_encoded\x18\x05 \x01(\x03\x12\x17\n\x0f\x63lips_unchanged\x18\x06 \x01(\x03\x12\x13\n\x0btokens_seen\x18\x07 \x01(\x03\x12\x13\n\x0btokens_kept\x18\x08 \x01(\x03\x12\x13\n\x0b\x66resh_clips\x18\t \x01(\x03\x12*\n\nremembered\x18\n \x01(\x0b\x32\x16.streamvlm.v1.Interval\x12\x1f\n\x04gaps\x18\x0b \x03(\x0b\x32\x11.streamvlm.v1.Gap\x12\x17\n\x0freduction_bytes\x18\x0c \x01(\x03\x12\'\n\x05tiers\x18\r \x03(\x0b\x32\x18.streamvlm.v1.TierStatus\x12\x13\n\x0blost_blocks\x18\x0e \x01(\x03*z\n\rFrameEncoding\x12\x1e\n\x1a\x46RAME_ENCODING_UNSPECIFIED\x10\x00\x12\x17\n\x13\x46RAME_ENCODING_JPEG\x10\x01\x12\x16\n\x12\x46RAME_ENCODING_PNG\x10\x02\x12\x18\n\x14\x46RAME_ENCODING_RGB24\x10\x03*\xaf\x01\n\x0bSourceState\x12\x1c\n\x18SOURCE_STATE_UNSPECIFIED\x10\x00\x12\x1b\n\x17SOURCE_STATE_CONNECTING\x10\x01\x12\x15\n\x11SOURCE_STATE_LIVE\x10\x02\x12\x1d\n\x19SOURCE_STATE_RECONNECTING\x10\x03\x12\x16\n\x12SOURCE_STATE_ENDED\x10\x04\x12\x17\n\x13SOURCE_STATE_FAILED\x10\x05\x32\x88\x04\n\rStreamService\x12U\n\x0c\x43reateStream\x12!.streamvlm.v1.CreateStreamRequest\x1a\".streamvlm.v1.CreateStreamResponse\x12L\n\tGetStream\x12\x1e.streamvlm.v1.GetStreamRequest\x1a\x1f.streamvlm.v1.GetStreamResponse\x12R\n\x0bListStreams\x12 .streamvlm.v1.ListStreamsRequest\x1a!.streamvlm.v1.ListStreamsResponse\x12U\n\x0c\x44\x65leteStream\x12!.streamvlm.v1.DeleteStreamRequest\x1a\".streamvlm.v1.DeleteStreamResponse\x12R\n\x0b\x45raseStream\x12 .streamvlm.v1.EraseStreamRequest\x1a!.streamvlm.v1.EraseStreamResponse\x12S\n\nPushFrames\x12\x1f.streamvlm.v1.PushFramesRequest\x1a .streamvlm.v1.PushFramesResponse(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'streamvlm.v1.stream_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_FRAMEENCODING']._serialized_start=2354
-  _globals['_FRAMEENCODING']._serialized_end=2476
-  _globals['_SOURCESTATE']._serialized_start=2479
-  _globals['_SOURCESTATE']._serialized_end=2654
+  _globals['_FRAMEENCODING']._serialized_start=2551
+  _globals['_FRAMEENCODING']._serialized_end=2673
+  _globals['_SOURCESTATE']._serialized_start=2676
+  _globals['_SOURCESTATE']._serialized_end=2851
   _globals['_CREATESTREAMREQUEST']._serialized_start=141
   _globals['_CREATESTREAMREQUEST']._serialized_end=259
   _globals['_CREATESTREAMRESPONSE']._serialized_start=261
@@ -54,28 +54,32 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DELETESTREAMREQUEST']._serialized_end=629
   _globals['_DELETESTREAMRESPONSE']._serialized_start=631
   _globals['_DELETESTREAMRESPONSE']._serialized_end=653
-  _globals['_PUSHFRAMESREQUEST']._serialized_start=655
-  _globals['_PUSHFRAMESREQUEST']._serialized_end=775
-  _globals['_PUSHFRAMESOPEN']._serialized_start=777
-  _globals['_PUSHFRAMESOPEN']._serialized_end=812
-  _globals['_PUSHEDFRAME']._serialized_start=815
-  _globals['_PUSHEDFRAME']._serialized_end=989
-  _globals['_PUSHFRAMESRESPONSE']._serialized_start=991
-  _globals['_PUSHFRAMESRESPONSE']._serialized_end=1114
-  _globals['_PUSHFRAMESOPENED']._serialized_start=1116
-  _globals['_PUSHFRAMESOPENED']._serialized_end=1157
-  _globals['_PUSHFRAMESACK']._serialized_start=1160
-  _globals['_PUSHFRAMESACK']._serialized_end=1303
-  _globals['_PUSHFRAMESERROR']._serialized_start=1305
-  _globals['_PUSHFRAMESERROR']._serialized_end=1355
-  _globals['_STREAM']._serialized_start=1358
-  _globals['_STREAM']._serialized_end=1553
-  _globals['_FEEDSTATUS']._serialized_start=1556
-  _globals['_FEEDSTATUS']._serialized_end=1903
-  _globals['_TIERSTATUS']._serialized_start=1905
-  _globals['_TIERSTATUS']._serialized_end=1980
-  _globals['_MEMORYSTATUS']._serialized_start=1983
-  _globals['_MEMORYSTATUS']._serialized_end=2352
-  _globals['_STREAMSERVICE']._serialized_start=2657
-  _globals['_STREAMSERVICE']._serialized_end=3093
+  _globals['_ERASESTREAMREQUEST']._serialized_start=655
+  _globals['_ERASESTREAMREQUEST']._serialized_end=737
+  _globals['_ERASESTREAMRESPONSE']._serialized_start=739
+  _globals['_ERASESTREAMRESPONSE']._serialized_end=850
+  _globals['_PUSHFRAMESREQUEST']._serialized_start=852
+  _globals['_PUSHFRAMESREQUEST']._serialized_end=972
+  _globals['_PUSHFRAMESOPEN']._serialized_start=974
+  _globals['_PUSHFRAMESOPEN']._serialized_end=1009
+  _globals['_PUSHEDFRAME']._serialized_start=1012
+  _globals['_PUSHEDFRAME']._serialized_end=1186
+  _globals['_PUSHFRAMESRESPONSE']._serialized_start=1188
+  _globals['_PUSHFRAMESRESPONSE']._serialized_end=1311
+  _globals['_PUSHFRAMESOPENED']._serialized_start=1313
+  _globals['_PUSHFRAMESOPENED']._serialized_end=1354
+  _globals['_PUSHFRAMESACK']._serialized_start=1357
+  _globals['_PUSHFRAMESACK']._serialized_end=1500
+  _globals['_PUSHFRAMESERROR']._serialized_start=1502
+  _globals['_PUSHFRAMESERROR']._serialized_end=1552
+  _globals['_STREAM']._serialized_start=1555
+  _globals['_STREAM']._serialized_end=1750
+  _globals['_FEEDSTATUS']._serialized_start=1753
+  _globals['_FEEDSTATUS']._serialized_end=2100
+  _globals['_TIERSTATUS']._serialized_start=2102
+  _globals['_TIERSTATUS']._serialized_end=2177
+  _globals['_MEMORYSTATUS']._serialized_start=2180
+  _globals['_MEMORYSTATUS']._serialized_end=2549
+  _globals['_STREAMSERVICE']._serialized_start=2854
+  _globals['_STREAMSERVICE']._serialized_end=3374
 # @@protoc_insertion_point(module_scope)

@@ -98,6 +98,26 @@ class DeleteStreamResponse(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
 
+class EraseStreamRequest(_message.Message):
+    __slots__ = ("stream_id", "during")
+    STREAM_ID_FIELD_NUMBER: _ClassVar[int]
+    DURING_FIELD_NUMBER: _ClassVar[int]
+    stream_id: str
+    during: _time_pb2.UtcInterval
+    def __init__(self, stream_id: _Optional[str] = ..., during: _Optional[_Union[_time_pb2.UtcInterval, _Mapping]] = ...) -> None: ...
+
+class EraseStreamResponse(_message.Message):
+    __slots__ = ("blocks", "clips", "events", "intervals")
+    BLOCKS_FIELD_NUMBER: _ClassVar[int]
+    CLIPS_FIELD_NUMBER: _ClassVar[int]
+    EVENTS_FIELD_NUMBER: _ClassVar[int]
+    INTERVALS_FIELD_NUMBER: _ClassVar[int]
+    blocks: int
+    clips: int
+    events: int
+    intervals: _containers.RepeatedCompositeFieldContainer[_time_pb2.Interval]
+    def __init__(self, blocks: _Optional[int] = ..., clips: _Optional[int] = ..., events: _Optional[int] = ..., intervals: _Optional[_Iterable[_Union[_time_pb2.Interval, _Mapping]]] = ...) -> None: ...
+
 class PushFramesRequest(_message.Message):
     __slots__ = ("open", "frame")
     OPEN_FIELD_NUMBER: _ClassVar[int]

@@ -58,6 +58,11 @@ class StreamServiceStub:
                 request_serializer=streamvlm_dot_v1_dot_stream__service__pb2.DeleteStreamRequest.SerializeToString,
                 response_deserializer=streamvlm_dot_v1_dot_stream__service__pb2.DeleteStreamResponse.FromString,
                 _registered_method=True)
+        self.EraseStream = channel.unary_unary(
+                '/streamvlm.v1.StreamService/EraseStream',
+                request_serializer=streamvlm_dot_v1_dot_stream__service__pb2.EraseStreamRequest.SerializeToString,
+                response_deserializer=streamvlm_dot_v1_dot_stream__service__pb2.EraseStreamResponse.FromString,
+                _registered_method=True)
         self.PushFrames = channel.stream_stream(
                 '/streamvlm.v1.StreamService/PushFrames',
                 request_serializer=streamvlm_dot_v1_dot_stream__service__pb2.PushFramesRequest.SerializeToString,
@@ -106,6 +111,21 @@ class StreamServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def EraseStream(self, request, context):
+        """Forget some of what was seen; watching goes on.
+
+        Returns when nothing of it is left: not in memory, not in the index, not in snapshots, and no
+        alert with its picture. It is a gap with the reason ERASED from then on, which answers tell.
+        Answers that are being given end as cancelled. Whole blocks and clips go, so more may be
+        forgotten than was asked for; what lay behind them keeps what the model made of having seen
+        them. May be repeated. INVALID_ARGUMENT where the interval ends before it starts, and with the
+        reason INVALID_ERASURE where there is none or it has not happened yet; NOT_FOUND; INTERNAL with the reason NOT_ERASED where
+        the disk may still have it: repeat it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def PushFrames(self, request_iterator, context):
         """Give a stream, made with the source `push:`, its frames.
 
@@ -143,6 +163,11 @@ def add_StreamServiceServicer_to_server(servicer, server):
                     servicer.DeleteStream,
                     request_deserializer=streamvlm_dot_v1_dot_stream__service__pb2.DeleteStreamRequest.FromString,
                     response_serializer=streamvlm_dot_v1_dot_stream__service__pb2.DeleteStreamResponse.SerializeToString,
+            ),
+            'EraseStream': grpc.unary_unary_rpc_method_handler(
+                    servicer.EraseStream,
+                    request_deserializer=streamvlm_dot_v1_dot_stream__service__pb2.EraseStreamRequest.FromString,
+                    response_serializer=streamvlm_dot_v1_dot_stream__service__pb2.EraseStreamResponse.SerializeToString,
             ),
             'PushFrames': grpc.stream_stream_rpc_method_handler(
                     servicer.PushFrames,
@@ -262,6 +287,33 @@ class StreamService:
             '/streamvlm.v1.StreamService/DeleteStream',
             streamvlm_dot_v1_dot_stream__service__pb2.DeleteStreamRequest.SerializeToString,
             streamvlm_dot_v1_dot_stream__service__pb2.DeleteStreamResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def EraseStream(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/streamvlm.v1.StreamService/EraseStream',
+            streamvlm_dot_v1_dot_stream__service__pb2.EraseStreamRequest.SerializeToString,
+            streamvlm_dot_v1_dot_stream__service__pb2.EraseStreamResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -1,9 +1,33 @@
 """What must always be true of memory and answers, and proof that these tests can fail.
 
 Each invariant (numbered as in the design notes on memory) is a function that asserts. One test
-shows that it holds, another plants a bug and expects the assertion to fail. I1, I5 and I21 are in
-`test_streaming_equals_offline.py`, I22 in `vlm/test_positions.py`, I20 in
-`remember/test_memory.py`.
+shows that it holds, another plants a bug and expects the assertion to fail. All 24:
+
+    I1   streaming is one forward               test_streaming_equals_offline.py
+    I2   a window is a mask                     here
+    I3   recall by layer is a mask by layer     here
+    I4   order of gathering is irrelevant       here
+    I5   decoding is scoring                    test_streaming_equals_offline.py
+    I6   a constant on all axes                 test_long_streams.py
+    I7   the question is behind everything      here
+    I8   rotated raw keys are the native ones   here
+    I9   two rotations are one                  test_long_streams.py
+    I10  ledgers do not drift                   test_long_streams.py
+    I11  a batch is each alone                  test_ways_to_attend.py (bit for bit: GPU), and of
+                                                clips encode/test_encoder.py
+    I12  a restored stream goes on              remember/test_snapshot.py
+    I13  a fixed cache is a growing one         test_ways_to_attend.py
+    I14  parts merge into the union             test_ways_to_attend.py
+    I15  moved keys are the same keys           remember/test_tiers.py, remember/test_snapshot.py
+    I16  evicted is not selected                here
+    I17  questions change nothing               here
+    I18  later frames change no answer          here
+    I19  keeping all is identity, one mask      here
+    I20  index and blocks agree                 remember/test_any_order.py, remember/test_index.py
+    I21  grouping of clips is irrelevant        test_streaming_equals_offline.py
+    I22  positions against a reference          vlm/test_positions.py
+    I23  the budget holds                       remember/test_any_order.py, remember/test_tiers.py
+    I24  twice is the same                      test_determinism.py
 """
 
 from __future__ import annotations
@@ -101,6 +125,7 @@ def masked_attention(mask_of: Callable[[int], Tensor]) -> Callable[..., Any]:
 
 
 def windowed_prefill_is_a_masked_forward(vlm: QwenVL) -> None:
+    """I2."""
     local = 2
     pipeline = watched(vlm, num_clips=6, local_blocks=local)
     prefix, cursor = vlm.lay_out_prefix()
@@ -148,6 +173,7 @@ def as_kept(vlm: QwenVL, index: int, encoded: tuple[Tensor, Tensor | None]) -> K
 
 
 def per_layer_recall_is_a_mask_per_layer(vlm: QwenVL, selected_layer_shift: int = 0) -> None:
+    """I3."""
     pipeline = watched(vlm, num_clips=6)
     spans = [pipeline.memory.sinks, *(block.kv for block in pipeline.memory.blocks)]
     chosen = [[0, 1 + layer % 6, 1 + (layer + 3) % 6] for layer in range(vlm._layers)]
@@ -174,6 +200,7 @@ def per_layer_recall_is_a_mask_per_layer(vlm: QwenVL, selected_layer_shift: int 
 
 
 def order_of_blocks_is_irrelevant(vlm: QwenVL) -> None:
+    """I4."""
     pipeline = watched(vlm)
     answering = ask(pipeline, TEXT)
     expected = vlm.prefill(
@@ -185,6 +212,7 @@ def order_of_blocks_is_irrelevant(vlm: QwenVL) -> None:
 
 
 def question_starts_behind_everything(vlm: QwenVL, policy: str) -> None:
+    """I7."""
     pipeline = watched(vlm, num_clips=9, policy=policy, max_span=40, fresh_clips=2, segment_clips=2)
     pipeline.recalling = replace(pipeline.recalling, num_blocks=2)
     prompt = ask(pipeline, TEXT)._prompt
@@ -201,6 +229,7 @@ def question_starts_behind_everything(vlm: QwenVL, policy: str) -> None:
 
 
 def rotated_raw_keys_are_the_native_ones(vlm: QwenVL) -> None:
+    """I8."""
     pipeline = watched(vlm, num_clips=3)
     inputs = ask(pipeline, TEXT)._prompt.inputs
     context = vlm.open_context([pipeline.memory.sinks])
@@ -212,6 +241,7 @@ def rotated_raw_keys_are_the_native_ones(vlm: QwenVL) -> None:
 
 
 def evicting_is_not_selecting(vlm: QwenVL) -> None:
+    """I16."""
     whole, evicted = watched(vlm), watched(vlm)
     sizes = [block.kv.num_bytes for block in evicted.memory.blocks]
     evicted.memory.evict(sum(sizes[3:]))
@@ -228,6 +258,7 @@ def evicting_is_not_selecting(vlm: QwenVL) -> None:
 
 
 def questions_change_nothing(vlm: QwenVL) -> None:
+    """I17."""
     settings: dict[str, Any] = dict(fresh_clips=2, segment_clips=3, reduce={"name": "dtd"})
     asked, silent = watched(vlm, **settings), watched(vlm, **settings)
     before = digest(asked)
@@ -243,6 +274,7 @@ def questions_change_nothing(vlm: QwenVL) -> None:
 
 
 def later_frames_do_not_change_an_answer(vlm: QwenVL) -> None:
+    """I18."""
     pipeline = watched(vlm, fresh_clips=2, segment_clips=2)
     expected = answer_logits(pipeline)
     begun = ask(pipeline, TEXT)
@@ -253,6 +285,7 @@ def later_frames_do_not_change_an_answer(vlm: QwenVL) -> None:
 
 
 def keeping_all_is_identity(vlm: QwenVL) -> None:
+    """I19."""
     expected = watched(vlm)
     for name in ("uniform", "random"):
         kept = watched(vlm, reduce={"name": name, "keep_ratio": 1.0})
@@ -263,8 +296,8 @@ UNIFORM_HALF_OF_12 = torch.tensor([1, 3, 5, 7, 9, 11])
 
 
 def one_mask_cuts_everything(vlm: QwenVL) -> None:
-    """A prefill of kept tokens equals a prefill of rows cut by hand out of everything laid out in
-    full.
+    """I19: a prefill of kept tokens equals a prefill of rows cut by hand out of everything laid
+    out in full.
     """
     pipeline = watched(
         vlm, num_clips=2, segment_clips=2, reduce={"name": "uniform", "keep_ratio": 0.5}

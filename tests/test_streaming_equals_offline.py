@@ -51,6 +51,7 @@ def largest_difference(vlm: QwenVL, **settings: Any) -> float:
 def test_streaming_equals_one_forward(
     vlm: QwenVL, segment_clips: int, fresh_clips: int, batch: int
 ) -> None:
+    """I1 and I5; I21 as the group sizes differ."""
     difference = largest_difference(
         vlm, segment_clips=segment_clips, fresh_clips=fresh_clips, batch=batch
     )

@@ -74,6 +74,7 @@ def blocks_in(folder: Path) -> set[str]:
 def test_a_restored_stream_answers_with_identical_logits(
     family: str, dtype: str, tmp_path: Path
 ) -> None:
+    """I12, and I15 on the way to a file and back."""
     vlm = tiny_vlm(family, dtype)
     before = saved(tmp_path, vlm)
     after = make_pipeline(vlm)
@@ -106,6 +107,18 @@ def test_a_restored_stream_goes_on_as_the_other_would_have(vlm: QwenVL, tmp_path
         assert torch.equal(one.kv.positions, two.kv.positions)
         assert torch.equal(one.kv.keys, two.kv.keys)
     after.memory.check()
+
+
+@pytest.mark.gpu
+def test_blocks_come_back_to_the_gpu_bit_for_bit(family: str, tmp_path: Path) -> None:
+    """I15: from the GPU to a file, by way of the CPU, and back."""
+    vlm = load(f"random:{family}-tiny", dtype="bfloat16", device="cuda")
+    blocks = saved(tmp_path, vlm).memory.blocks
+    found = SnapshotFolder(tmp_path, about(vlm)).load(PLENTY, vlm.device)
+    assert found is not None and blocks[0].kv.keys.is_cuda
+    for one, two in zip(blocks, found.blocks, strict=True):
+        assert two.kv.keys.is_cuda
+        assert torch.equal(one.kv.keys, two.kv.keys) and torch.equal(one.kv.values, two.kv.values)
 
 
 def test_what_was_in_no_block_is_a_gap_by_then(vlm: QwenVL, tmp_path: Path) -> None:

@@ -129,6 +129,8 @@ def test_the_learning_rate_of_a_last_leg_comes_down_with_its_time(tmp_path: Path
     assert Leg(tmp_path, SMALL, minutes=0.001).share_done("answer", 1000) == 0
 
 
+# A worker of torch's loader that is stopped in the middle of a batch may abort on its way out.
+@pytest.mark.filterwarnings("ignore:Exception ignored in.*_MultiProcessingDataLoaderIter")
 def test_workers_share_the_seeds_and_the_steps() -> None:
     visual = build(tokenizer()).model.visual
     settings = replace(SMALL, workers=2, answer_rows=4, questions=6)

@@ -470,7 +470,8 @@ class Recall:
 
     blocks: tuple[KVBlock, ...]
     scores: tuple[float, ...]
-    """One a block, by the rule of the memory (`remember.score`); higher is better."""
+    """One a block, higher is better: by the rule of the memory (`remember.score`), or the share of
+    attention that chose it (`respond.attend`), in [0, 1]."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -32,6 +32,8 @@ _ORACLE: dict[str, dict[str, Any]] = {
         "local_blocks": _EVERYTHING,
         "position_policy": "keep",
         "max_span": _EVERYTHING,
+        "candidate_tokens": 0,
+        "now_recalls_nothing": False,
     },
     "respond": {"recall_blocks": _EVERYTHING},
 }

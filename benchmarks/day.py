@@ -94,6 +94,7 @@ def clips(hours: int) -> Iterator[VisualTokens]:
             interval=Interval(start=start, end=start.later(1.0)),
             pts_seconds=second + 0.25,
             deepstack=features.repeat(LEVELS, 1, 1),
+            salience=noise[:, 0].abs(),
         )
 
 

@@ -93,6 +93,7 @@ def made_clips(
                 interval=Interval(start=start, end=start.later(1.0)),
                 pts_seconds=number + 0.25,
                 deepstack=features.repeat(num_maps, 1, 1) if num_maps else None,
+                salience=features[:, 0].float().abs(),
             )
         )
     return clips

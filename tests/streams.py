@@ -55,9 +55,11 @@ def make_pipeline(
     return StreamPipeline(vlm, reduction, recalling, cursor, **(defaults | settings))
 
 
-def feed(pipeline: StreamPipeline, clips: list[Clip], batch: int = 1) -> None:
+def feed(
+    pipeline: StreamPipeline, clips: list[Clip], batch: int = 1, *, with_salience: bool = False
+) -> None:
     """Bring clips into the pipeline, `batch` at a time through the vision tower."""
-    encoder = Encoder(tower=pipeline._vlm, max_batch_clips=batch)
+    encoder = Encoder(tower=pipeline._vlm, max_batch_clips=batch, with_salience=with_salience)
     for start in range(0, len(clips), batch):
         some = clips[start : start + batch]
         new = [clip for clip in some if pipeline.admit(clip)]

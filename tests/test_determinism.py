@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from streamvlm.pipeline import StreamPipeline
-from streamvlm.reduce import REDUCERS, SEGMENT_REDUCERS
+from streamvlm.reduce import REDUCERS, SEGMENT_REDUCERS, build_reducer
 from streamvlm.reduce.strategies.random_rows import RandomRows
 from streamvlm.types import Question, Sampling
 from streamvlm.vlm.qwen import QwenVL
@@ -25,7 +25,11 @@ def lived(vlm: QwenVL, reduce: dict[str, Any]) -> StreamPipeline:
     pipeline = make_pipeline(vlm, reduce, fresh_clips=2, segment_clips=2, recall_blocks=2)
     size = clip_size(vlm)
     pictures = [make_clip(number % 4, size=size).pixels for number in range(12)]
-    feed(pipeline, [make_clip(i, pixels, size=size) for i, pixels in enumerate(pictures)])
+    feed(
+        pipeline,
+        [make_clip(i, pixels, size=size) for i, pixels in enumerate(pictures)],
+        with_salience="salience" in build_reducer(reduce).needs,
+    )
     return pipeline
 
 

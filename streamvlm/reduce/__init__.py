@@ -1,6 +1,6 @@
 """Fewer visual tokens for memory: the table of strategies, and how settings become one of them.
 
-To add one: a file in `strategies/` and a line in `REDUCERS`; the contract test then covers it.
+To add one: a file in `strategies/` and a line in `table.py`; the contract test then covers it.
 """
 
 from __future__ import annotations
@@ -13,21 +13,8 @@ from pydantic import TypeAdapter, ValidationError
 from streamvlm.errors import ConfigError
 from streamvlm.reduce.base import Reducer, ReductionContext
 from streamvlm.reduce.carry import reduce_clip
-from streamvlm.reduce.compressor import Compressor
-from streamvlm.reduce.strategies.all_tokens import AllTokens
-from streamvlm.reduce.strategies.divprune import DivPrune
-from streamvlm.reduce.strategies.dpp import DPP
-from streamvlm.reduce.strategies.dtd import DTD
-from streamvlm.reduce.strategies.evs import EVS
-from streamvlm.reduce.strategies.fluxmem import FluxMem
-from streamvlm.reduce.strategies.holitom import HoliTom
-from streamvlm.reduce.strategies.ktv import KTV
-from streamvlm.reduce.strategies.mmr import MMR
-from streamvlm.reduce.strategies.random_rows import RandomRows
-from streamvlm.reduce.strategies.tome import ToMe
-from streamvlm.reduce.strategies.uniform import Uniform
-from streamvlm.reduce.strategies.vidcom2 import VidCom2
 from streamvlm.reduce.stream import AnyReducer, Opening, Reduced, StreamReduction, open_stream
+from streamvlm.reduce.table import strategies as _strategies
 
 __all__ = [
     "REDUCERS",
@@ -42,24 +29,15 @@ __all__ = [
     "reduce_clip",
 ]
 
+_TABLE = _strategies()
+
 REDUCERS: dict[str, type[Reducer]] = {
-    "all": AllTokens,
-    "divprune": DivPrune,
-    "dpp": DPP,
-    "dtd": DTD,
-    "evs": EVS,
-    "fluxmem": FluxMem,
-    "ktv": KTV,
-    "mmr": MMR,
-    "random": RandomRows,
-    "tome": ToMe,
-    "uniform": Uniform,
-    "vidcom2": VidCom2,
+    name: strategy for name, strategy in _TABLE.items() if not hasattr(strategy, "open")
 }
+"""Those that reduce one clip after the other."""
 
 SEGMENT_REDUCERS: dict[str, type[Opening]] = {
-    "compressor": Compressor,
-    "holitom": HoliTom,
+    name: strategy for name, strategy in _TABLE.items() if hasattr(strategy, "open")
 }
 """Those that cut a stream into segments themselves."""
 
@@ -71,10 +49,9 @@ def build_reducer(spec: dict[str, Any]) -> AnyReducer:
     """
     settings = dict(spec)
     name = settings.pop("name", None)
-    known: dict[str, Any] = {**SEGMENT_REDUCERS, **REDUCERS}
-    if not isinstance(name, str) or name not in known:
-        raise ConfigError(f"reduce: name = {name!r} is no strategy; known: {', '.join(known)}")
-    strategy = known[name]
+    if not isinstance(name, str) or name not in _TABLE:
+        raise ConfigError(f"reduce: name = {name!r} is no strategy; known: {', '.join(_TABLE)}")
+    strategy = _TABLE[name]
     allowed = [setting.name for setting in fields(strategy)]
     # pydantic ignores unknown keys of standard dataclasses: a misspelt one would be its default.
     for key in settings:

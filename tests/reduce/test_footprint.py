@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -15,8 +15,8 @@ from streamvlm.types import VisualTokens
 
 CELLS, SIZE, LEVELS, SEGMENT_CLIPS = 16, 24, 2, 4
 GRID = (1, 4, 4)
-CLIP_BYTES = CELLS * (SIZE * 4 * (1 + LEVELS) + 3 * 8)
-"""Features, deepstack and cells."""
+CLIP_BYTES = CELLS * (SIZE * 4 * (1 + LEVELS) + 3 * 8 + 4)
+"""Features, deepstack, cells and salience."""
 KEPT_BYTES = CLIP_BYTES + CELLS * (8 + 4)
 """... with indices and weights, where all is kept."""
 REFERENCE_BYTES = CELLS * (SIZE * 4 + 8)
@@ -45,7 +45,8 @@ def day(num_clips: int) -> list[VisualTokens]:
             base * (1 - number / num_clips) + base.flip(0) * number / num_clips,
             torch.ones_like(base) if number % 5 == 0 else base + 0.02 * noise,
         )[number // 20 % 5]
-        clips.append(make_tokens(features, grid_thw=GRID, deepstack=features.repeat(LEVELS, 1, 1)))
+        tokens = make_tokens(features, grid_thw=GRID, deepstack=features.repeat(LEVELS, 1, 1))
+        clips.append(replace(tokens, salience=noise[:, 0].abs()))
     return clips
 
 

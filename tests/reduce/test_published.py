@@ -30,18 +30,6 @@ def cosine(one: Tensor, other: Tensor) -> float:
     return float(one @ other / (one.norm() * other.norm()))
 
 
-def farthest_first(rows: Tensor, count: int) -> list[int]:
-    all_rows = range(len(rows))
-
-    def gap(row: int, others: list[int]) -> float:
-        return min(1 - cosine(rows[row], rows[other]) for other in others if other != row)
-
-    chosen = [max(all_rows, key=lambda row: gap(row, list(all_rows)))]
-    while len(chosen) < count:
-        chosen.append(max(set(all_rows) - set(chosen), key=lambda row: gap(row, chosen)))
-    return sorted(chosen)
-
-
 def most_volume(rows: Tensor, count: int) -> list[int]:
     unit = rows / rows.norm(dim=1, keepdim=True)
     kernel, chosen = unit @ unit.T, list[int]()
@@ -89,7 +77,6 @@ def key_tokens(rows: Tensor, count: int) -> list[int]:
 @pytest.mark.parametrize(
     ("name", "reference"),
     [
-        ("divprune", farthest_first),
         ("dpp", most_volume),
         ("mmr", most_relevant),
         ("ktv", key_tokens),
@@ -104,7 +91,6 @@ def test_it_is_its_formula(name: str, reference: Any, seed: int) -> None:
 @pytest.mark.parametrize(
     ("name", "degrees", "kept"),
     [
-        ("divprune", (0, 10, 90, 100, 180), [0, 4]),
         ("dpp", (0, 0, 0, 80, 0), [0, 3]),
         ("mmr", (0, 0, 90, 0, 5), [0, 2]),
         ("ktv", (0, 0, 0, 60, 90), [3, 4]),

@@ -30,9 +30,6 @@ VARIANTS: list[dict[str, Any]] = [
     {"name": "mmr", "salience": "attention"},
 ]
 
-MERGING = {"fluxmem", "tome"}
-"""What these keep are means of rows."""
-
 every_strategy = pytest.mark.parametrize(
     "spec", VARIANTS, ids=lambda spec: "-".join(map(str, spec.values()))
 )
@@ -79,16 +76,13 @@ def test_kept_rows_are_real_ones_in_order(
         assert torch.equal(kept.cells, tokens.cells[rows])
         assert (kept.grid_thw, kept.interval) == (tokens.grid_thw, tokens.interval)
         assert (kept.deepstack is None) is (tokens.deepstack is None)
-        if spec["name"] in MERGING:
+        if kept.owner is not None:
             assert kept.weight.sum() <= size, "no token is in two rows"
             assert (kept.weight >= 1).all()
-            owner = torch.empty(0, dtype=torch.int64) if not size else kept.owner
-            assert owner is not None
-            counts = torch.bincount(owner[owner >= 0], minlength=size)
+            counts = torch.bincount(kept.owner[kept.owner >= 0], minlength=size)
             assert torch.equal(counts.nonzero().flatten(), rows)
             assert torch.equal(counts[rows].float(), kept.weight)
             continue
-        assert kept.owner is None
         assert torch.equal(kept.weight, torch.ones(len(kept)))
         assert torch.equal(kept.features, tokens.features[rows])
         if kept.deepstack is not None and tokens.deepstack is not None:

@@ -1,0 +1,34 @@
+"""The table of all strategies. To add one: a file in `strategies/`, and its line here."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+_TABLE = {
+    "all": "strategies.all_tokens.AllTokens",
+    "compressor": "compressor.Compressor",
+    "divprune": "strategies.divprune.DivPrune",
+    "dpp": "strategies.dpp.DPP",
+    "dtd": "strategies.dtd.DTD",
+    "evs": "strategies.evs.EVS",
+    "fluxmem": "strategies.fluxmem.FluxMem",
+    "holitom": "strategies.holitom.HoliTom",
+    "ktv": "strategies.ktv.KTV",
+    "mmr": "strategies.mmr.MMR",
+    "random": "strategies.random_rows.RandomRows",
+    "tome": "strategies.tome.ToMe",
+    "uniform": "strategies.uniform.Uniform",
+    "vidcom2": "strategies.vidcom2.VidCom2",
+}
+
+
+def strategies() -> dict[str, type[Any]]:
+    """Name -> class, in the order of the table."""
+    return {name: _class(place) for name, place in _TABLE.items()}
+
+
+def _class(place: str) -> type[Any]:
+    module, _, name = place.rpartition(".")
+    found: type[Any] = getattr(import_module(f"streamvlm.reduce.{module}"), name)
+    return found

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from streamvlm.reduce.about import About
 from streamvlm.reduce.base import KeepRatio, ReductionContext, Signal, num_kept
 from streamvlm.reduce.ops import directions, keep_rows
 from streamvlm.reduce.selection import farthest_first
@@ -19,6 +20,14 @@ from streamvlm.types import KeptTokens, VisualTokens
 class DivPrune:
     """Keep a fixed share of each clip, chosen farthest first by cosine."""
 
+    about: ClassVar[About] = About(
+        title="DivPrune: Diversity-based Visual Token Pruning for Large Multimodal Models",
+        year=2025,
+        arxiv="2503.02175",
+        kind="prune",
+        cost="O(N^2 D + kN)",
+        licence="CC BY-NC 4.0",
+    )
     needs: ClassVar[frozenset[Signal]] = frozenset()
     keep_ratio: KeepRatio = 0.25
 

@@ -2,10 +2,11 @@
 moments.
 
 Each time a process of its own goes on where the one before was killed: three streams as fast as the
-engine takes them, questions one after the other, a snapshot of each stream every twentieth of a
-second, and a stretch of a stream erased now and then. Then the kill, and what it left is read: the
-newest snapshot that was there before must be there, whole (every file has its hash in the
-manifest), no block that was said to be erased, and no file that no manifest names.
+engine takes them, through memory, host (int8) and disk (int4), questions one after the other, a
+snapshot of each stream every twentieth of a second, and a stretch of a stream erased now and then.
+Then the kill, and what it left is read: the newest snapshot that was there before must be there,
+whole (every file has its hash in the manifest), no block that was said to be erased, and no file
+that no manifest names.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ SOURCE = "noise:"
 MODEL = "random:qwen3-vl-tiny"
 SEVERAL_STEPS = 2
 """Between two erasures."""
-MOST_SECONDS = 1.0
+MOST_SECONDS = 3.0
 """From the first snapshot of a process to its end."""
 START_SECONDS = 60.0
 
@@ -97,7 +98,15 @@ def work(folder: Path, telling: Connection) -> None:
     config = Config.model_validate(
         {
             "reduce": {"name": "all"},
-            "remember": {"budget_bytes": 2**21, "segment_clips": 2, "snapshot_seconds": 0.05},
+            "remember": {
+                "budget_bytes": 2**20,
+                "host_budget_bytes": 2**20,
+                "host_form": "int8",
+                "disk_budget_bytes": 2**21,
+                "disk_form": "int4",
+                "segment_clips": 2,
+                "snapshot_seconds": 0.05,
+            },
             "respond": {"fresh_clips": 2},
         }
     )
@@ -173,9 +182,9 @@ def heard(connection: Connection) -> list[tuple[str, UtcInterval]]:
 
 def problems(
     folder: Path, before: dict[str, int], erased: list[tuple[str, UtcInterval]], identity: Any
-) -> tuple[list[str], int]:
-    """What is not as it should be after a kill, and how many blocks were read."""
-    found, after, num_blocks = list[str](), numbers(folder), 0
+) -> tuple[list[str], Counter[str]]:
+    """What is not as it should be after a kill, and how many blocks were read of each form."""
+    found, after, read = list[str](), numbers(folder), Counter[str]()
     for stream_id in STREAMS:
         if after[stream_id] < before[stream_id]:
             found.append("a manifest is gone")
@@ -185,7 +194,7 @@ def problems(
         if snapshot is None:
             found.append("no snapshot")
             continue
-        num_blocks += len(snapshot.blocks)
+        read.update(block.form for block in snapshot.blocks)
         if any(gap.reason == "SNAPSHOT_DAMAGED" for gap in snapshot.gaps):
             found.append("a damaged block")
         spans = [span for name, span in erased if name == stream_id]
@@ -196,12 +205,12 @@ def problems(
             found.append("a block that no manifest names")
         if list(own.glob("*.unfinished")):
             found.append("an unfinished file")
-    return found, num_blocks
+    return found, read
 
 
-Round = tuple[list[str], int, float, int]
+Round = tuple[list[str], int, float, Counter[str]]
 """Problems; how many stretches were erased before; when it was killed, in seconds after its first
-snapshot; how many blocks were read back."""
+snapshot; how many blocks of each form were read back."""
 
 
 def kill_one(folder: Path, moments: random.Random, identity: Any) -> Round:
@@ -226,8 +235,8 @@ def kill_one(folder: Path, moments: random.Random, identity: Any) -> Round:
     assert worker.exitcode == -signal.SIGKILL, "it ended by itself"
     erased = heard(listening)
     listening.close()
-    found, num_blocks = problems(folder, before, erased, identity)
-    return found, len(erased), moment, num_blocks
+    found, read = problems(folder, before, erased, identity)
+    return found, len(erased), moment, read
 
 
 def main() -> int:
@@ -252,7 +261,7 @@ def main() -> int:
         "seconds": time.monotonic() - began,
         "streams": len(STREAMS),
         "manifests_written": sum(snapshots.values()),
-        "blocks_read_back": sum(count for *_, count in rounds),
+        "blocks_read_back": dict(sum((read for *_, read in rounds), Counter[str]())),
         "stretches_erased": sum(number for _, number, *_ in rounds),
         "kills_with_a_problem": sum(bool(found) for found, *_ in rounds),
         "problems": dict(Counter(each for found, *_ in rounds for each in found)),

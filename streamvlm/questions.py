@@ -1,6 +1,4 @@
-"""Questions from their arrival to the last event of their answer: bounded, and all of them a step
-in turn.
-"""
+"""Questions from their arrival to the last event of their answer: bounded, and given together."""
 
 from __future__ import annotations
 
@@ -13,7 +11,7 @@ from dataclasses import dataclass, field
 
 from streamvlm.config import RespondConfig
 from streamvlm.errors import CapacityError, QuestionError, StreamVLMError
-from streamvlm.respond import Answering
+from streamvlm.respond import Answering, run_chosen
 from streamvlm.types import (
     AnswerEvent,
     AnswerFailed,
@@ -93,26 +91,59 @@ class QuestionQueue:
                 inquiry.is_cancelled = True
 
     def advance(self) -> bool:
-        """One step of the question that has waited longest and may go on; False where none may.
+        """Begin the answer to the question that has waited longest, or give the next token of all
+        answers that are being given, by turns; False where there is nothing to do.
 
         At most `max_answers` answers are being given at a time, since each holds a copy of what it
         recalled; the other questions wait. Cancelled ones end at once.
         """
+        inquiries = self._next()
+        for inquiry in inquiries:
+            self._hand_over(inquiry, self._step(inquiry))
+        self._run([inquiry for inquiry in inquiries if self._is_in(inquiry)])
+        return bool(inquiries)
+
+    def _next(self) -> list[_Inquiry]:
+        """Who takes the next step, together."""
         with self._lock:
-            num_begun = sum(i.answering is not None for i in self._inquiries.values())
-            inquiry = next(filter(self._may_go_on(num_begun), self._inquiries.values()), None)
-            if inquiry is None:
-                return False
-            self._inquiries.move_to_end(inquiry.question.question_id)
-        events = self._step(inquiry)
+            inquiries = list(self._inquiries.values())
+            begun = [each for each in inquiries if each.answering is not None]
+            may_begin = len(begun) < self._max_answers
+            first = next((i for i in inquiries if may_begin or i.answering or i.is_cancelled), None)
+            if first is None:
+                return []
+            together = begun if first.answering else [first]
+            for each in together:
+                self._inquiries.move_to_end(each.question.question_id)
+            return together
+
+    def _is_in(self, inquiry: _Inquiry) -> bool:
         with self._lock:
-            if inquiry.question.question_id not in self._inquiries:
-                return True  # closed meanwhile: its last event has been told
+            return inquiry.question.question_id in self._inquiries
+
+    def _hand_over(self, inquiry: _Inquiry, events: list[AnswerEvent]) -> None:
+        """Tell events; the last one ends the inquiry. Nothing where it was closed meanwhile: its
+        last event has been told.
+        """
+        if not self._is_in(inquiry):
+            return
         is_over = any(isinstance(event, AnswerFinished | AnswerFailed) for event in events)
         if not _tell(inquiry, events) or is_over:
             with self._lock:
                 self._inquiries.pop(inquiry.question.question_id, None)
-        return True
+
+    def _run(self, inquiries: list[_Inquiry]) -> None:
+        """Run the tokens that these have chosen; one whose token cannot be run fails alone."""
+        try:
+            run_chosen([i.answering for i in inquiries if i.answering is not None])
+        except DEVICE_LOST:
+            raise
+        except Exception as error:
+            if len(inquiries) == 1:
+                self._hand_over(inquiries[0], [_failed_by(inquiries[0], error)])
+                return
+            for inquiry in inquiries:
+                self._run([inquiry])
 
     def end_begun(self, stream_id: str) -> None:
         """End the answers about a stream that are being given: they hold what they recalled."""
@@ -126,10 +157,6 @@ class QuestionQueue:
                 del self._inquiries[inquiry.question.question_id]
         for inquiry in begun:
             _tell(inquiry, [_cancelled(inquiry)])
-
-    def _may_go_on(self, num_begun: int) -> Callable[[_Inquiry], bool]:
-        may_begin = num_begun < self._max_answers
-        return lambda inquiry: bool(may_begin or inquiry.answering or inquiry.is_cancelled)
 
     def close(self, error: StreamVLMError) -> None:
         """Take no more questions, and fail those that wait."""
@@ -146,15 +173,19 @@ class QuestionQueue:
                 return [_cancelled(inquiry)]
             if inquiry.answering is None:
                 inquiry.answering = self._begin(inquiry.question, inquiry.asked_at)
-            return inquiry.answering.advance()
-        except StreamVLMError as error:
-            return [_failed(inquiry, error)]
+            return inquiry.answering.step()
         except DEVICE_LOST:
             raise
         except Exception as error:
-            question = inquiry.question
-            log.exception("stream %s: question %s", question.stream_id, question.question_id)
-            return [_failed(inquiry, error)]
+            return [_failed_by(inquiry, error)]
+
+
+def _failed_by(inquiry: _Inquiry, error: Exception) -> AnswerFailed:
+    """What is no error of ours is a defect: the log has it whole."""
+    if not isinstance(error, StreamVLMError):
+        question = inquiry.question
+        log.exception("stream %s: question %s", question.stream_id, question.question_id)
+    return _failed(inquiry, error)
 
 
 def _failed(inquiry: _Inquiry, error: Exception) -> AnswerFailed:

@@ -37,6 +37,7 @@ from streamvlm.types import (
     SourceState,
     Tier,
 )
+from streamvlm.vlm.qwen import QwenVL
 from tests.conftest import clip_size, make_clip, make_gap, tiny_vlm
 
 
@@ -131,13 +132,14 @@ def test_streams_beyond_a_batch_are_not_starved() -> None:
 
 
 def test_questions_come_first_but_clips_are_not_starved() -> None:
-    engine = make_engine(engine={"max_answers": 40})
+    engine = make_engine()
     feed = watch(engine, count=8)
     settle(engine)
-    for number in range(40):
-        engine.ask(question(number), lambda event: None)
+    # As many as steps are given to answers in a row, and each gives a token in every step.
+    for number in range(MAX_ANSWER_STEPS):
+        engine.ask(question(number, max_new_tokens=40), lambda event: None)
     # Each begins, which takes in what its stream has; only then do clips wait for answers.
-    for _ in range(45):
+    for _ in range(MAX_ANSWER_STEPS + 1):
         engine.step()
     feed.waiting.extend(clips(4, first=8))
     for _ in range(MAX_ANSWER_STEPS):
@@ -174,9 +176,9 @@ def test_questions_share_the_steps() -> None:
     seen: list[str] = []
     for number in range(3):
         engine.ask(question(number), lambda event: seen.append(event.question_id))
-    for _ in range(6):
+    for _ in range(3 + 2):
         engine.step()
-    assert seen == ["q0", "q1", "q2"] * 2
+    assert seen == ["q0", "q1", "q2"] * 3, "each begins by itself, then all give a token a step"
 
 
 def test_a_cancelled_question_ends_at_its_next_step() -> None:
@@ -304,7 +306,7 @@ def test_answers_at_a_time_are_bounded_and_the_others_wait() -> None:
     settle(engine)
     for number in range(4):
         engine.ask(question(number), lambda event: seen.append(event))
-    for _ in range(6):
+    for _ in range(3):
         engine.step()
     assert {event.question_id for event in seen} == {"q0", "q1"}
     settle(engine)
@@ -433,3 +435,23 @@ def test_stopping_fails_what_waits_and_takes_nothing_new() -> None:
 def test_a_budget_below_one_segment_is_refused_at_the_start() -> None:
     with pytest.raises(ConfigError, match="budget_bytes = 1000 cannot hold one segment"):
         make_engine(remember={"budget_bytes": 1000})
+
+
+def test_an_answer_whose_token_cannot_be_run_fails_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine, seen = make_engine(), dict[str, list[Any]]()
+    watch(engine, count=4)
+    settle(engine)
+    for number in range(3):
+        engine.ask(question(number), lambda e: seen.setdefault(e.question_id, []).append(e))
+    decode_together, failing = QwenVL.decode_together, list[Any]()
+
+    def full(vlm: QwenVL, ids: list[int], positions: list[int], contexts: list[Any]) -> Any:
+        failing[:] = failing or contexts[1:2]
+        if failing[0] in contexts:
+            raise torch.OutOfMemoryError("no room")
+        return decode_together(vlm, ids, positions, contexts)
+
+    monkeypatch.setattr(QwenVL, "decode_together", full)
+    settle(engine)
+    ends = {question_id: type(events[-1]) for question_id, events in seen.items()}
+    assert ends == {"q0": AnswerFinished, "q1": AnswerFailed, "q2": AnswerFinished}

@@ -183,7 +183,8 @@ def per_layer_recall_is_a_mask_per_layer(vlm: QwenVL, selected_layer_shift: int 
         own = [spans[i] for i in chosen[(layer + selected_layer_shift) % vlm._layers]]
         keys = torch.cat([vlm.rotate(kv.keys[layer], kv.positions) for kv in own], dim=1)
         values = torch.cat([kv.values[layer] for kv in own], dim=1)
-        context.cache.update(keys[None], values[None], layer)
+        with torch.inference_mode():
+            context.cache.update(keys[None], values[None], layer)
     streamed = vlm.prefill(question, context).logits
 
     owner = torch.cat([torch.full((len(kv),), i) for i, kv in enumerate(spans)])
@@ -355,8 +356,8 @@ def test_rotated_raw_keys_are_the_native_ones_in_every_dtype(family: str) -> Non
 
 def shifted_keys() -> AbstractContextManager[Any]:
     """Raw keys are rotated one position off, except the sinks'."""
-    rotate = QwenVL.rotate
-    return patch.object(QwenVL, "rotate", lambda self, k, p: rotate(self, k, p + (p > 3)))
+    turn = QwenVL._turn
+    return patch.object(QwenVL, "_turn", lambda self, k, p: turn(self, k, p + (p > 3)))
 
 
 def keys_stored_rotated() -> AbstractContextManager[Any]:

@@ -18,7 +18,8 @@ from transformers import DynamicCache, StaticCache
 from streamvlm.pipeline import StreamPipeline
 from streamvlm.respond import Prompt
 from streamvlm.types import InputTokens, RawKV
-from streamvlm.vlm.qwen import QwenVL, _KVContext
+from streamvlm.vlm.context import KVContext
+from streamvlm.vlm.qwen import QwenVL
 from tests.conftest import clip_size, make_clip, tiny_vlm
 from tests.streams import ask, feed, make_pipeline
 
@@ -133,7 +134,7 @@ def a_static_cache_is_the_growing_one(vlm: QwenVL, lost: int = 0) -> None:
         kept = slice(0, num_tokens - lost)
         fixed.update(layer.keys[:, :, kept], layer.values[:, :, kept], number)
     expected, streamed = [vlm.prefill(prompt.inputs, growing).logits], list[Tensor]()
-    context = _KVContext(cache=fixed)
+    context = KVContext(cache=fixed)
     streamed.append(vlm.prefill(prompt.inputs, context).logits)
     for step in range(3):
         token, position = int(expected[-1].argmax()), prompt.next_position + step

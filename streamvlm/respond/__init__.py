@@ -2,7 +2,7 @@
 evidence.
 """
 
-from streamvlm.respond.answer import Answering
+from streamvlm.respond.answer import Answering, run_chosen
 from streamvlm.respond.attend import most_attended
 from streamvlm.respond.look import look
 from streamvlm.respond.now import asks_about_now
@@ -17,4 +17,5 @@ __all__ = [
     "look",
     "most_attended",
     "probe_of",
+    "run_chosen",
 ]

@@ -29,7 +29,8 @@ _INCOMPLETE = "�"
 
 
 class Answering:
-    """The life of one answer: `advance` prefills first and then gives a token at a time.
+    """The life of one answer: `advance` prefills first and then gives a token at a time. `step`
+    does the same but for running the token that it gives: `run_chosen` does that for many at once.
 
     Works on a copy of the keys and values, made at the first `advance`: later frames, evictions and
     other questions do not change it, and it changes nothing.
@@ -64,11 +65,18 @@ class Answering:
         self._logits: Tensor | None = None
         self._position = prompt.next_position
         self._token_ids: list[int] = []
+        self._has_chosen = False
         self._text = ""
         self._first_token_at: float | None = None
 
     def advance(self) -> list[AnswerEvent]:
         """Do the next piece of work; an `AnswerFinished` is the last event."""
+        events = self.step()
+        run_chosen([self])
+        return events
+
+    def step(self) -> list[AnswerEvent]:
+        """`advance` up to a chosen token, which must be run before the next step."""
         if self._prompt is not None:
             self._context = self._vlm.open_context(self._prompt.remembered)
             self._logits = self._vlm.prefill(self._prompt.inputs, self._context).logits
@@ -86,8 +94,7 @@ class Answering:
         events: list[AnswerEvent] = [self._token(token_id, self._new_text(is_last=is_last))]
         if is_last:
             return [*events, self.finish(FinishReason.LENGTH)]
-        self._logits = self._vlm.decode(token_id, self._position, self._context)
-        self._position += 1
+        self._has_chosen = True
         return events
 
     def finish(self, reason: FinishReason) -> AnswerFinished:
@@ -117,3 +124,19 @@ class Answering:
         new = text[len(self._text) :]
         self._text = text
         return new
+
+
+def run_chosen(answerings: Sequence[Answering]) -> None:
+    """Run the tokens that some of these, all of one model, have chosen: one forward for all of
+    them. Where it fails, none has moved.
+    """
+    chosen = [each for each in answerings if each._has_chosen]
+    if not chosen:
+        return
+    contexts = [each._context for each in chosen if each._context is not None]
+    logits = chosen[0]._vlm.decode_together(
+        [each._token_ids[-1] for each in chosen], [each._position for each in chosen], contexts
+    )
+    for each, own in zip(chosen, logits, strict=True):
+        each._logits, each._has_chosen = own, False
+        each._position += 1

@@ -150,6 +150,14 @@ class VLM(Protocol):
         """
         ...
 
+    def decode_together(
+        self, token_ids: Sequence[int], positions: Sequence[int], contexts: Sequence[Context]
+    ) -> Tensor:
+        """`decode` for several contexts at once: logits [B,V], the same but for rounding. No
+        context has grown where it fails.
+        """
+        ...
+
     def index_keys(self, kv: RawKV) -> Tensor:
         """float32 [S,G,E] cpu: raw keys in the index layer; the inner product of one with a probe
         says how much the question's queries would attend to the token, positions aside (after ReKV,

@@ -6,16 +6,15 @@ What differs between them is a `Family`, and how a stream is written for them is
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import DynamicCache
 
 from streamvlm.types import InputTokens, KeptTokens, RawKV, VisualTokens
 from streamvlm.vlm.base import Context, Prefilled
+from streamvlm.vlm.context import KVContext, over, room_for
 from streamvlm.vlm.identity import identity_of
 from streamvlm.vlm.layout import Family, QwenLayout
 from streamvlm.vlm.packed_attention import PACKED_ATTENTION
@@ -24,17 +23,7 @@ from streamvlm.vlm.patches import PatchSpec
 from streamvlm.vlm.positions import Cursor
 from streamvlm.vlm.raw_keys import Caught, catch
 from streamvlm.vlm.salience import salience_riding, split_off
-
-
-@dataclass(slots=True)
-class _KVContext:
-    """A `Context` over the cache class of transformers."""
-
-    cache: DynamicCache = field(default_factory=DynamicCache)
-
-    @property
-    def num_tokens(self) -> int:
-        return int(self.cache.get_seq_length())
+from streamvlm.vlm.together import run_together
 
 
 class _QwenPrefilled:
@@ -205,30 +194,34 @@ class QwenVL:
     @torch.inference_mode()
     def rotate(self, keys: Tensor, positions: Tensor) -> Tensor:
         """Raw keys float [...,S,E] to the keys that attention uses at `positions` int64 [S,3]."""
+        rotated = keys.clone()
+        self._turn(rotated, positions)
+        return rotated
+
+    def _turn(self, keys: Tensor, positions: Tensor) -> None:
+        """`rotate` in place."""
         cos, sin = self._text_model.rotary_emb(keys, positions.T[:, None].to(keys.device))
         half = keys.shape[-1] // 2
         turned = torch.cat((-keys[..., half:], keys[..., :half]), dim=-1)
-        rotated: Tensor = keys * cos[0] + turned * sin[0]
-        return rotated
+        keys.mul_(cos[0]).add_(turned.mul_(sin[0]))
 
     @torch.inference_mode()
     def open_context(self, spans: Sequence[RawKV]) -> Context:
         """See `VLM.open_context`."""
-        context = _KVContext()
-        if sum(len(span) for span in spans):
-            values = torch.cat([span.values for span in spans], dim=2)
-            keys = self.rotate(
-                torch.cat([span.keys for span in spans], dim=2),
-                torch.cat([span.positions for span in spans]),
-            )
-            for layer in range(self._layers):
-                context.cache.update(keys[layer][None], values[layer][None], layer)
-        return context
+        num_tokens = sum(map(len, spans))
+        shape = (2, self._layers, self._groups, room_for(num_tokens), self._head_size)
+        keys, values = torch.empty(shape, dtype=self.dtype, device=self.device)
+        if num_tokens:
+            there = slice(0, num_tokens)
+            torch.cat([span.keys for span in spans], dim=2, out=keys[:, :, there])
+            torch.cat([span.values for span in spans], dim=2, out=values[:, :, there])
+            self._turn(keys[:, :, there], torch.cat([span.positions for span in spans]))
+        return over(keys, values, num_tokens)
 
     @torch.inference_mode()
     def prefill(self, inputs: InputTokens, context: Context) -> Prefilled:
         """See `VLM.prefill`."""
-        assert isinstance(context, _KVContext)
+        assert isinstance(context, KVContext)
         with catch(
             [layer.self_attn for layer in self._text_model.layers],
             key_module=self._family.raw_key_module,
@@ -244,14 +237,29 @@ class QwenVL:
     @torch.inference_mode()
     def decode(self, token_id: int, position: int, context: Context) -> Tensor:
         """See `VLM.decode`."""
-        assert isinstance(context, _KVContext)
+        assert isinstance(context, KVContext)
         return self.logits(self._run(self.layout.text([token_id], position), context)[-1])
+
+    @torch.inference_mode()
+    def decode_together(
+        self, token_ids: Sequence[int], positions: Sequence[int], contexts: Sequence[Context]
+    ) -> Tensor:
+        """See `VLM.decode_together`."""
+        own = [context for context in contexts if isinstance(context, KVContext)]
+        assert len(own) == len(contexts)
+        if len(own) == 1:
+            return self.decode(token_ids[0], positions[0], own[0])[None]
+        tokens = [
+            self.layout.text([token_id], position)
+            for token_id, position in zip(token_ids, positions, strict=True)
+        ]
+        return self.logits(run_together(self._text_model, tokens, own))
 
     def index_keys(self, kv: RawKV) -> Tensor:
         """See `VLM.index_keys`."""
         return kv.keys[self._index_layer].transpose(0, 1).cpu().float()
 
-    def _run(self, inputs: InputTokens, context: _KVContext) -> Tensor:
+    def _run(self, inputs: InputTokens, context: KVContext) -> Tensor:
         """Hidden states [S,D]; the tokens join the context's cache."""
         visual: dict[str, Any] = {}
         if inputs.deepstack is not None and bool(inputs.is_visual.any()):
@@ -271,7 +279,7 @@ class QwenVL:
 
     @torch.inference_mode()
     def logits(self, hidden: Tensor) -> Tensor:
-        """float [V] for a hidden state [D]."""
+        """float [...,V] for hidden states [...,D]."""
         logits: Tensor = self._model.lm_head(hidden)
         return logits
 

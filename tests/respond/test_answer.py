@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from streamvlm.errors import StreamEmptyError
-from streamvlm.respond import Answering
+from streamvlm.respond import Answering, run_chosen
 from streamvlm.types import AnswerEvent, AnswerFinished, AnswerStarted, AnswerToken, FinishReason
 from streamvlm.vlm.qwen import QwenVL
 from streamvlm.vlm.random_weights import tiny_tokenizer
@@ -113,3 +113,24 @@ def test_sampling_with_one_seed_is_one_answer(vlm: QwenVL) -> None:
 def test_a_stream_that_showed_nothing_cannot_be_asked(vlm: QwenVL) -> None:
     with pytest.raises(StreamEmptyError, match="'door'"):
         ask(make_pipeline(vlm), "What?")
+
+
+def test_many_answers_are_given_as_each_would_be_alone(vlm: QwenVL) -> None:
+    pipeline = make_pipeline(vlm, fresh_clips=2, segment_clips=2, recall_blocks=2)
+    feed(pipeline, [make_clip(i, size=clip_size(vlm)) for i in range(9)])
+    texts = ["What is it?", "Where?", "What is at the left of it?"]
+    alone = [run(ask(pipeline, text, 3 + number)) for number, text in enumerate(texts)]
+    together = [ask(pipeline, text, 3 + number) for number, text in enumerate(texts)]
+    told: list[list[AnswerEvent]] = [[] for _ in together]
+    while going := [i for i, events in enumerate(told) if not over(events)]:
+        for number in going:
+            told[number] += together[number].step()
+        run_chosen([together[number] for number in going])
+    for events, expected in zip(told, alone, strict=True):
+        assert [getattr(event, "text", None) for event in events] == [
+            getattr(event, "text", None) for event in expected
+        ]
+
+
+def over(events: list[AnswerEvent]) -> bool:
+    return bool(events) and isinstance(events[-1], AnswerFinished)

@@ -74,6 +74,7 @@ class Beginning:
             exact_vectors=remember.exact_vectors,
             max_tokens=remember.recall_tokens,
             candidate_tokens=remember.candidate_tokens,
+            newest_blocks=remember.newest_blocks,
             gate=remember.recall_gate,
             now_recalls_nothing=remember.now_recalls_nothing,
         )

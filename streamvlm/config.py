@@ -98,6 +98,8 @@ class RememberConfig(Section):
     candidate_tokens: Annotated[int, Field(ge=0)] = 8_192
     """What fits a question best by the index, up to so many tokens, is read with the question once,
     and the blocks that the model attends to most come back; 0: the index alone decides."""
+    newest_blocks: Annotated[int, Field(ge=0)] = 0
+    """Newest blocks that come back besides what is found, unless the question names a time."""
     recall_gate: Annotated[float, Field(ge=0, le=100)] = 0.0
     """A question brings nothing back unless its best block scores this many (robust) standard
     deviations above the stream's usual one; 0: no such condition."""

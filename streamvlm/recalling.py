@@ -42,10 +42,15 @@ class Recalling:
             return NOTHING
         sinks = self.memory.sinks
         probe = probe_of(self.vlm, question, sinks)
+        always = self._always(within)
         if not self.settings.candidate_tokens:
-            return self.memory.recall(probe, self.num_blocks, within)
+            return self.memory.recall(probe, self.num_blocks, within, always=always)
         candidates = self.memory.find(
-            probe, self.num_blocks, within, max_tokens=self.settings.candidate_tokens
+            probe,
+            self.num_blocks,
+            within,
+            max_tokens=self.settings.candidate_tokens,
+            always=always,
         )
         attended = most_attended(
             self.vlm,
@@ -53,7 +58,17 @@ class Recalling:
             sinks=sinks,
             candidates=candidates,
             num_blocks=self.num_blocks,
+            always=always,
             policy=self.policy,
             max_span=self.max_span,
         )
         return self.memory.fit(attended, probe)
+
+    def _always(self, within: Sequence[Stretch] | None) -> list[int]:
+        """Ids of the newest blocks: what lies a minute back is asked about most, and nothing that
+        compares keys finds it as surely. A question that names a time gets that time alone.
+        """
+        count = self.settings.newest_blocks
+        if within is not None or not count:
+            return []
+        return [block.block_id for block in self.memory.blocks[-count:]]

@@ -317,10 +317,20 @@ def test_a_question_about_now_recalls_nothing_where_that_is_set(vlm: QwenVL) -> 
 
 def test_the_config_says_how_memory_is_searched(vlm: QwenVL) -> None:
     remember = RememberConfig(
-        score="bound", exact_vectors=9, recall_tokens=8, recall_gate=7.0, now_recalls_nothing=False
+        score="bound",
+        exact_vectors=9,
+        recall_tokens=8,
+        newest_blocks=3,
+        recall_gate=7.0,
+        now_recalls_nothing=False,
     )
     pipeline = Beginning(vlm, Config(remember=remember)).pipeline()
     assert pipeline.memory._recall == RecallSettings(
-        score="bound", exact_vectors=9, max_tokens=8, gate=7.0, now_recalls_nothing=False
+        score="bound",
+        exact_vectors=9,
+        max_tokens=8,
+        newest_blocks=3,
+        gate=7.0,
+        now_recalls_nothing=False,
     )
     assert Beginning(vlm, Config()).pipeline().memory._recall == RecallSettings()

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from itertools import accumulate
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from streamvlm.errors import CapacityError
 from streamvlm.remember.gate import BACKGROUND_BLOCKS, standing
 from streamvlm.remember.index import BlockIndex
 from streamvlm.remember.recall import NOTHING, fit_to_budget
+from streamvlm.remember.room import device_may_be_full
 from streamvlm.remember.settings import DEFAULTS, RecallSettings
 from streamvlm.remember.stored import StoredBlock
 from streamvlm.remember.summary import summarise
@@ -130,7 +129,7 @@ class KVMemory:
                 f"a block of {len(inputs)} tokens takes {needed} bytes, "
                 f"the memory's budget is {self.budget_bytes}"
             )
-        with _device_may_be_full(f"for a block of {len(inputs)} tokens"):
+        with device_may_be_full(f"for a block of {len(inputs)} tokens"):
             kv = self._prefill(inputs)
             block = StoredBlock(
                 block_id=self._next_id,
@@ -168,10 +167,15 @@ class KVMemory:
             self._tiers.blocks[block_id] = replace(block, interval=block.interval.until(end))
 
     def recall(
-        self, probe: Tensor, num_blocks: int, within: Sequence[Stretch] | None = None
+        self,
+        probe: Tensor,
+        num_blocks: int,
+        within: Sequence[Stretch] | None = None,
+        *,
+        always: Sequence[int] = (),
     ) -> Recall:
         """`find`, then `fit`."""
-        return self.fit(self.find(probe, num_blocks, within), probe)
+        return self.fit(self.find(probe, num_blocks, within, always=always), probe)
 
     def find(
         self,
@@ -180,10 +184,12 @@ class KVMemory:
         within: Sequence[Stretch] | None = None,
         *,
         max_tokens: int | None = None,
+        always: Sequence[int] = (),
     ) -> Recall:
         """The `num_blocks` blocks with the highest scores for `probe` float32 [R], oldest first: of
         all, or of those that have a moment in one of the stretches `within` of stream seconds. With
         `max_tokens` the best ones that have no more together, but never fewer than `num_blocks`.
+        Besides them the blocks with the ids `always`.
 
         Nothing where the best block does not stand out as the settings want it to, unless stretches
         are given: who names a time means history. Changes nothing: what lies below the device is
@@ -193,16 +199,17 @@ class KVMemory:
         """
         among = None if within is None else self._within(within)
         most = num_blocks if max_tokens is None else len(self._tiers.blocks)
-        hits = self._index.search(probe, most, among)
+        hits = self._index.search(probe, most + len(always), among)
         if not hits or (within is None and not self._stands_out(probe, hits[0][0])):
             return NOTHING
+        hits = [hit for hit in hits if hit[0] not in always][:most]
         if max_tokens is not None:
             lengths = (len(self._tiers.blocks[block_id].kv) for block_id, _ in hits)
             fitting = sum(total <= max_tokens for total in accumulate(lengths))
             hits = hits[: max(num_blocks, fitting)]
-        scores = dict(hits)
+        scores = dict(hits + self._index.search(probe, len(always), always))
         chosen = [block for block_id, block in self._tiers.blocks.items() if block_id in scores]
-        with _device_may_be_full(f"for {len(chosen)} recalled blocks"):
+        with device_may_be_full(f"for {len(chosen)} recalled blocks"):
             blocks = self._tiers.open(chosen)
         return Recall(
             blocks=tuple(blocks), scores=tuple(scores[block.block_id] for block in blocks)
@@ -289,12 +296,3 @@ class KVMemory:
         for block_id in block_ids:
             self._index.remove(block_id)
         self.num_evicted += len(block_ids)
-
-
-@contextmanager
-def _device_may_be_full(purpose: str) -> Iterator[None]:
-    """Raise CapacityError where the device has no memory."""
-    try:
-        yield
-    except torch.OutOfMemoryError as error:
-        raise CapacityError(f"the device has no memory {purpose}") from error

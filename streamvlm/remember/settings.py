@@ -20,6 +20,8 @@ class RecallSettings:
     candidate_tokens: int = 8_192
     """Blocks that the index finds, up to so many tokens, of which the model says by its attention
     which come back; 0: the index alone says it."""
+    newest_blocks: int = 0
+    """The newest blocks come back besides what is found, unless the question names a time."""
     gate: float = 0.0
     """Nothing comes back unless the best block stands out this far, see `gate.standing`; 0: what is
     found comes back."""

@@ -8,6 +8,9 @@ context, where it would only distract.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import torch
 from torch import Tensor
 
 from streamvlm.respond.prompt import assemble
@@ -23,19 +26,23 @@ def most_attended(
     sinks: RawKV,
     candidates: Recall,
     num_blocks: int,
+    always: Sequence[int] = (),
     policy: PositionPolicy,
     max_span: int,
 ) -> Recall:
     """The `num_blocks` candidates of the highest `attention_shares`, oldest first, with these as
-    scores; equal ones go to the older. All of them, with the scores that they have, where there are
-    no more.
+    scores; equal ones go to the older. Besides them those with the ids `always`. All of them, with
+    the scores that they have, where there are no more.
     """
-    if len(candidates.blocks) <= num_blocks:
+    is_sure = [block.block_id in always for block in candidates.blocks]
+    count = num_blocks + sum(is_sure)
+    if len(candidates.blocks) <= count:
         return candidates
     shares = attention_shares(
         vlm, question, sinks=sinks, candidates=candidates, policy=policy, max_span=max_span
     )
-    best = shares.sort(descending=True, stable=True).indices[:num_blocks].sort().values.tolist()
+    ranked = shares.masked_fill(torch.tensor(is_sure), torch.inf)
+    best = ranked.sort(descending=True, stable=True).indices[:count].sort().values.tolist()
     return Recall(
         blocks=tuple(candidates.blocks[place] for place in best),
         scores=tuple(float(shares[place]) for place in best),

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+
+import pytest
 
 from streamvlm.pipeline import StreamPipeline
 from streamvlm.remember import RecallSettings
@@ -20,13 +23,20 @@ def candidates(vlm: QwenVL) -> tuple[Recall, StreamPipeline]:
     return Recall(blocks=blocks, scores=tuple(map(float, range(len(blocks))))), pipeline
 
 
-def attended(vlm: QwenVL, found: Recall, pipeline: StreamPipeline, num_blocks: int) -> Recall:
+def attended(
+    vlm: QwenVL,
+    found: Recall,
+    pipeline: StreamPipeline,
+    num_blocks: int,
+    always: Sequence[int] = (),
+) -> Recall:
     return most_attended(
         vlm,
         "What?",
         sinks=pipeline.memory.sinks,
         candidates=found,
         num_blocks=num_blocks,
+        always=always,
         policy="keep",
         max_span=24_000,
     )
@@ -72,3 +82,36 @@ def test_the_index_alone_decides_where_that_is_set(vlm: QwenVL) -> None:
         scores[candidate_tokens] = [each.score for each in evidence if each.block_id is not None]
     assert [*map(len, scores.values())] == [2, 2] and scores[0] != scores[10_000]
     assert all(0 < share <= 1 for share in scores[10_000])
+
+
+def test_what_always_comes_back_takes_the_place_of_nothing(vlm: QwenVL) -> None:
+    found, pipeline = candidates(vlm)
+    alone = attended(vlm, found, pipeline, 2)
+    rest = [b for b in found.blocks if b.block_id not in {a.block_id for a in alone.blocks}]
+    sure = rest[-1].block_id
+    recall = attended(vlm, found, pipeline, 2, always=[sure])
+    ids = [block.block_id for block in recall.blocks]
+    assert ids == sorted([sure, *(block.block_id for block in alone.blocks)])
+    assert max(recall.scores) <= 1
+    assert attended(vlm, found, pipeline, 2, always=[alone.blocks[0].block_id]) != alone
+
+
+@pytest.mark.parametrize("candidate_tokens", [0, 10_000])
+def test_the_newest_blocks_come_back_besides(vlm: QwenVL, candidate_tokens: int) -> None:
+    recalled = {}
+    for newest_blocks in (0, 3, 99):
+        settings = RecallSettings(
+            candidate_tokens=candidate_tokens, newest_blocks=newest_blocks, score="cosine"
+        )
+        pipeline = make_pipeline(vlm, recall_blocks=2, fresh_clips=2, recall=settings)
+        feed(pipeline, [make_clip(i, size=clip_size(vlm)) for i in range(14)])
+        blocks = pipeline.recalling.recall("What?", None).blocks
+        recalled[newest_blocks] = [block.block_id for block in blocks]
+    all_ids = [block.block_id for block in pipeline.memory.blocks]
+    assert len(recalled[0]) == 2
+    assert len(recalled[3]) == 5 and recalled[3][-3:] == all_ids[-3:]
+    assert recalled[99] == all_ids
+    within = pipeline.memory.blocks[0].interval
+    named = [(within.start.pts_seconds, within.end.pts_seconds)]
+    assert [b.block_id for b in pipeline.recalling.recall("What?", named).blocks] == [0]
+    assert pipeline.recalling.recall("What is there right now?", None).blocks == ()

@@ -131,12 +131,15 @@ def _tier_metrics(streams: Sequence[StreamStatus]) -> Iterator[Metric]:
     labels = ["stream", "tier", "form"]
     size = GaugeMetricFamily("streamvlm_tier_bytes", "What blocks take where.", labels=labels)
     count = GaugeMetricFamily("streamvlm_tier_blocks", "Blocks there.", labels=labels)
+    tokens = GaugeMetricFamily("streamvlm_tier_tokens", "Tokens in them.", labels=labels)
     for status in streams:
         for each in status.memory.tiers:
             size.add_metric([status.stream_id, each.tier, each.form], each.num_bytes)
             count.add_metric([status.stream_id, each.tier, each.form], each.blocks)
+            tokens.add_metric([status.stream_id, each.tier, each.form], each.num_tokens)
     yield size
     yield count
+    yield tokens
 
 
 def snapshot_metrics(snapshots: Sequence[SnapshotStatus]) -> Iterator[Metric]:

@@ -38,11 +38,13 @@ class Beginning:
                     tier=Tier.HOST,
                     budget_bytes=remember.host_budget_bytes,
                     form=remember.host_form,
+                    keep=remember.host_keep,
                 ),
                 Rung(
                     tier=Tier.DISK,
                     budget_bytes=remember.disk_budget_bytes,
                     form=remember.disk_form,
+                    keep=remember.disk_keep,
                 ),
             )
             if rung.budget_bytes

@@ -17,6 +17,7 @@ from streamvlm.errors import ConfigError
 
 Positive = Annotated[int, Field(gt=0)]
 Bytes = Annotated[int, Field(ge=0)]
+Share = Annotated[float, Field(gt=0, le=1)]
 Form = Literal["exact", "int8", "int4"]
 PositiveSeconds = Annotated[float, Field(gt=0, le=3600, allow_inf_nan=False)]
 
@@ -63,18 +64,20 @@ class RememberConfig(Section):
     host_budget_bytes: Bytes = 0
     """The same in host memory, pinned where there is a GPU. 0: not used."""
     disk_budget_bytes: Bytes = 0
-    """The same in files, in the folder of the snapshots. 0: not used."""
+    """The same in files beside the snapshots. 0: not used."""
     host_form: Form = "exact"
-    """What keys and values are shrunk to when they come to the host: int8 takes about half of
-    bfloat16, int4 a bit more than a quarter (KIVI, arXiv 2402.02750)."""
+    """What keys and values are shrunk to there, see `remember.quantise`."""
     disk_form: Form = "exact"
     """... and to the disk; what came as int8 stays at least as coarse."""
+    host_keep: Share = 1.0
+    """The share of its visual tokens that a block keeps there: those most unlike the others."""
+    disk_keep: Share = 1.0
+    """The same for the disk, of what comes."""
     evict: Literal["oldest", "least_recalled", "lowest_weight"] = "oldest"
     """Which block goes down next: the oldest, the one that the fewest questions were answered from,
     or the one of the fewest visual tokens."""
     total_budget_bytes: Bytes = 0
-    """All streams of a process together on the device; the stream that takes most gives way. 0:
-    bounded by the budgets of the streams alone."""
+    """All streams of a process together on the device; the largest gives way. 0: no such bound."""
     total_host_budget_bytes: Bytes = 0
     """The same in host memory."""
     total_disk_budget_bytes: Bytes = 0
@@ -113,7 +116,11 @@ class RememberConfig(Section):
     def _check_tiers(self) -> RememberConfig:
         for tier in ("host", "disk"):
             budget = getattr(self, f"{tier}_budget_bytes")
-            for name, unused in ((f"{tier}_form", "exact"), (f"total_{tier}_budget_bytes", 0)):
+            for name, unused in (
+                (f"{tier}_form", "exact"),
+                (f"{tier}_keep", 1.0),
+                (f"total_{tier}_budget_bytes", 0),
+            ):
                 if not budget and (value := getattr(self, name)) != unused:
                     raise ValueError(
                         f"{name} = {value!r} has no effect without {tier}_budget_bytes"

@@ -687,6 +687,7 @@ class TierStatus:
     form: str
     """How keys and values are held: exact, int8 or int4."""
     blocks: int
+    num_tokens: int
     num_bytes: int
 
 

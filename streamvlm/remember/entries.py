@@ -30,6 +30,7 @@ def written(folder: Path, block: StoredBlock) -> BlockEntry:
         interval=block.interval,
         form=block.form,
         tier=block.tier,
+        num_tokens=len(kv),
     )
 
 

@@ -49,6 +49,8 @@ class BlockEntry:
     """How the file holds keys and values."""
     tier: Tier = Tier.DEVICE
     """Where the block was."""
+    num_tokens: int = 0
+    """Of the block; 0 in manifests that do not tell it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

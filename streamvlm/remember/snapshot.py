@@ -155,7 +155,8 @@ class SnapshotFolder:
     def _entry(self, block: StoredBlock) -> BlockEntry:
         """The block on the disk; written where it is not there yet in the form in which it is."""
         known = self._saved.get(block.block_id)
-        if known is not None and known.form == block.form:
+        held = block.form, len(block.kv)
+        if known is not None and (known.form, known.num_tokens) == held:
             return replace(known, interval=block.interval, tier=block.tier)
         return entries.written(self.folder, block)
 

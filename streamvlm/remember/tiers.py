@@ -1,7 +1,7 @@
 """The blocks of one stream from tier to tier: device, host, disk, gone.
 
 A block goes down when what comes needs its place, and never up: recall brings a copy to the device
-for its one reader. On its way down it may be shrunk, so that it is forgotten later.
+for its one reader. On its way down it may be thinned and shrunk, so that it is forgotten later.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from streamvlm.remember.quantise import FORMS, Form
 from streamvlm.remember.shared import SharedBudget
 from streamvlm.remember.shelves import DeviceShelf, DiskShelf, HostShelf, Shelf, in_memory
 from streamvlm.remember.stored import FileKV, StoredBlock, brought_to
+from streamvlm.remember.thin import thinned
 from streamvlm.types import KVBlock, Tier, TierStatus
 
 log = logging.getLogger(__name__)
@@ -34,6 +35,8 @@ class Rung:
     budget_bytes: int
     form: Form = "exact"
     """What a block is shrunk to where it comes here and is finer."""
+    keep: float = 1.0
+    """The share of its visual tokens that a block keeps where it comes here, see `thin`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -68,6 +71,7 @@ class Tiers:
         self._num_bytes: Counter[Tier] = Counter()
         self._forms: Counter[tuple[Tier, Form]] = Counter()
         self._form_bytes: Counter[tuple[Tier, Form]] = Counter()
+        self._form_tokens: Counter[tuple[Tier, Form]] = Counter()
         self._num_recalls: Counter[int] = Counter()
         self._damaged: set[int] = set()
         self._is_failing = False
@@ -79,7 +83,13 @@ class Tiers:
     def status(self) -> tuple[TierStatus, ...]:
         """What lies where, and in which form."""
         return tuple(
-            TierStatus(tier=tier, form=form, blocks=count, num_bytes=self._form_bytes[tier, form])
+            TierStatus(
+                tier=tier,
+                form=form,
+                blocks=count,
+                num_tokens=self._form_tokens[tier, form],
+                num_bytes=self._form_bytes[tier, form],
+            )
             for tier in Tier
             for form in FORMS
             if (count := self._forms[tier, form])
@@ -179,6 +189,8 @@ class Tiers:
                 assert num_bytes >= self.blocks[block_id].kv.num_bytes, "larger than booked"
         forms = Counter((block.tier, block.form) for block in self.blocks.values())
         assert forms == +self._forms, "forms are not what the books have"
+        tokens = sum(len(block.kv) for block in self.blocks.values())
+        assert tokens == self._form_tokens.total(), "tokens are not what the books have"
 
     def _level(self, tier: Tier) -> int:
         return next(i for i, rung in enumerate(self._ladder) if rung.tier is tier)
@@ -190,12 +202,13 @@ class Tiers:
             return [block.block_id]
         rung, gone = self._ladder[level], list[int]()
         try:
-            num_bytes, take = self._shelves[rung.tier].offer(block, rung.form)
+            coming = block if block.tier is rung.tier else thinned(block, rung.keep)
+            num_bytes, take = self._shelves[rung.tier].offer(coming, rung.form)
             if num_bytes <= rung.budget_bytes:
                 rest = rung.budget_bytes - num_bytes
                 gone += self.keep_within(rung.tier, rest, taking=taking)
                 if self._has_room(rung.tier, num_bytes, taking):
-                    moved = replace(block, kv=take(), tier=rung.tier)
+                    moved = replace(coming, kv=take(), tier=rung.tier)
                     self._is_failing &= rung.tier is not Tier.DISK
                     self._unbook(block)
                     self._book(moved, num_bytes)
@@ -218,6 +231,7 @@ class Tiers:
         self._num_bytes[block.tier] += num_bytes
         self._forms[block.tier, block.form] += 1
         self._form_bytes[block.tier, block.form] += num_bytes
+        self._form_tokens[block.tier, block.form] += len(block.kv)
 
     def _unbook(self, block: StoredBlock) -> None:
         """Nothing where the block is only coming."""
@@ -226,6 +240,7 @@ class Tiers:
             self._num_bytes[block.tier] -= num_bytes
             self._forms[block.tier, block.form] -= 1
             self._form_bytes[block.tier, block.form] -= num_bytes
+            self._form_tokens[block.tier, block.form] -= len(block.kv)
 
 
 def _shelf(tier: Tier, device: torch.device, folder: Path | None) -> Shelf:

@@ -76,7 +76,11 @@ def memory_to_proto(memory: MemoryStatus) -> pb.MemoryStatus:
         lost_blocks=memory.lost_blocks,
         tiers=[
             pb.TierStatus(
-                tier=each.tier, form=each.form, blocks=each.blocks, num_bytes=each.num_bytes
+                tier=each.tier,
+                form=each.form,
+                blocks=each.blocks,
+                num_tokens=each.num_tokens,
+                num_bytes=each.num_bytes,
             )
             for each in memory.tiers
         ],
@@ -102,7 +106,13 @@ def memory_from_proto(message: pb.MemoryStatus) -> MemoryStatus:
         gaps=tuple(map(gap_from_proto, message.gaps)),
         lost_blocks=message.lost_blocks,
         tiers=tuple(
-            TierStatus(tier=each.tier, form=each.form, blocks=each.blocks, num_bytes=each.num_bytes)
+            TierStatus(
+                tier=each.tier,
+                form=each.form,
+                blocks=each.blocks,
+                num_tokens=each.num_tokens,
+                num_bytes=each.num_bytes,
+            )
             for each in message.tiers
         ),
     )

@@ -19,6 +19,7 @@ from streamvlm.errors import CapacityError
 from streamvlm.remember import KVMemory, RecallSettings, Rung, SharedBudget, Storage, files
 from streamvlm.remember.quantise import Form, form_of, restored, shrunk
 from streamvlm.remember.stored import FileKV
+from streamvlm.remember.thin import thinned
 from streamvlm.types import KVBlock, Tier
 from streamvlm.vlm.qwen import QwenVL
 from tests.conftest import at, tiny_vlm
@@ -55,11 +56,15 @@ def filled(memory: KVMemory, num_blocks: int, first: int = 0) -> KVMemory:
 
 
 def lower(
-    host_bytes: int = 0, disk_bytes: int = 0, host: Form = "exact", disk: Form = "exact"
+    host_bytes: int = 0,
+    disk_bytes: int = 0,
+    host: Form = "exact",
+    disk: Form = "exact",
+    keep: float = 1.0,
 ) -> tuple[Rung, ...]:
     rungs = (
-        Rung(tier=Tier.HOST, budget_bytes=host_bytes, form=host),
-        Rung(tier=Tier.DISK, budget_bytes=disk_bytes, form=disk),
+        Rung(tier=Tier.HOST, budget_bytes=host_bytes, form=host, keep=keep),
+        Rung(tier=Tier.DISK, budget_bytes=disk_bytes, form=disk, keep=keep),
     )
     return tuple(rung for rung in rungs if rung.budget_bytes)
 
@@ -116,7 +121,8 @@ def test_every_budget_holds_whatever_happens(
         st.dictionaries(st.sampled_from(list(Tier)), st.integers(budget, 2 * budget))
     )
     shared = SharedBudget(totals)
-    rungs = lower(host_bytes, disk_bytes, host, disk)
+    keep = data.draw(st.sampled_from([1.0, 0.5, 0.1]))
+    rungs = lower(host_bytes, disk_bytes, host, disk, keep)
 
     def memory_in(folder: str) -> KVMemory:
         path = tmp_path_factory.mktemp(folder)
@@ -358,3 +364,66 @@ def test_a_block_comes_back_from_pinned_memory_bit_for_bit(tmp_path: Path) -> No
     assert where(tiered) == [Tier.DISK] * 4
     assert all(same(*pair) for pair in zip(everything(tiered), everything(whole), strict=True))
     tiered.check()
+
+
+def test_an_old_block_is_thinned_to_what_differs_most() -> None:
+    vlm = tiny_vlm("qwen3-vl")
+    host = Rung(tier=Tier.HOST, budget_bytes=PLENTY, keep=0.5)
+    whole = filled(make_memory(vlm, Storage(lower=lower(PLENTY))), 6)
+    memory = filled(make_memory(vlm, Storage(lower=(host,))), 6)
+    for was, block in zip(whole.blocks, memory.blocks, strict=True):
+        if block.tier is Tier.DEVICE:
+            assert len(block.kv) == TOKENS
+            continue
+        assert block.num_visual == round(0.5 * was.num_visual)
+        assert sum(block.clip_lengths) == len(block.kv) == len(block.is_visual)
+        kept = torch.isin(was.kv.positions[:, 0], block.kv.positions[:, 0])
+        assert torch.equal(was.kv.keys[:, :, kept], block.kv.keys)
+        assert torch.equal(was.kv.values[:, :, kept], block.kv.values)
+        # What represents the block is still in it, and still where it says.
+        there = vlm.index_keys(block.kv)[block.summary.tokens]
+        assert torch.equal(there, block.summary.keys)
+    told = {each.tier: each for each in memory.tiers()}
+    before = {each.tier: each for each in whole.tiers()}
+    assert told["host"].num_tokens < before["host"].num_tokens
+    assert told["host"].num_bytes < before["host"].num_bytes
+    assert told["device"] == before["device"]
+
+
+@pytest.mark.parametrize("form", ["exact", "int8"])
+def test_thinning_goes_by_how_unlike_a_key_is(form: Form) -> None:
+    """The formula, plainly: one minus the mean cosine to all visual tokens of the block."""
+    vlm = tiny_vlm("qwen3-vl")
+    (block,) = filled(make_memory(vlm, Storage()), 1).blocks
+    kv = shrunk(block.kv, form)
+    held = restored(kv, torch.device("cpu")) if form == "int8" else kv
+    keys = vlm.index_keys(held).flatten(1)
+    visual = [int(row) for row in torch.nonzero(block.is_visual)]
+    unlike = {
+        row: 1
+        - sum(float(torch.cosine_similarity(keys[row], keys[each], dim=0)) for each in visual)
+        for row in visual
+    }
+    sure = block.summary.tokens.tolist()
+    rest = sorted((row for row in visual if row not in sure), key=lambda row: -unlike[row])
+    for share in (0.25, 0.5, 0.75):
+        thin = thinned(replace(block, kv=kv), share)
+        count = round(share * len(visual))
+        expected = sorted([*sure, *rest][:count] if count > len(sure) else sure[:count])
+        places = [int(each) for each in block.kv.positions[expected, 0]]
+        assert [
+            p for p in thin.kv.positions[thin.is_visual][:, 0].tolist() if p in places
+        ] == places
+        assert thin.num_visual == count
+    assert thinned(block, 1.0) is block
+
+
+def test_a_thinned_block_is_the_same_behind_a_restart(tmp_path: Path) -> None:
+    vlm = tiny_vlm("qwen3-vl")
+    host = Rung(tier=Tier.HOST, budget_bytes=PLENTY, keep=0.5)
+    memory = filled(make_memory(vlm, Storage(lower=(host,))), 6)
+    again = make_memory(vlm, Storage(lower=(host,)))
+    again.restore(memory.blocks, memory.next_block_id, 0)
+    again.check()
+    pairs = zip(everything(memory), everything(again), strict=True)
+    assert all(same(one, two) for one, two in pairs)

@@ -30,7 +30,7 @@ def test_a_service_tells_of_its_streams_and_calls(serving: Serving, client: Clie
 
 
 def test_every_tier_tells_what_it_holds() -> None:
-    host = TierStatus(tier=Tier.HOST, form="int8", blocks=3, num_bytes=700)
+    host = TierStatus(tier=Tier.HOST, form="int8", blocks=3, num_tokens=90, num_bytes=700)
     status = StreamStatus(
         stream_id="door",
         source="push://",
@@ -45,6 +45,7 @@ def test_every_tier_tells_what_it_holds() -> None:
     }
     labels = {"stream": "door", "tier": "host", "form": "int8"}
     assert samples["streamvlm_tier_blocks"] == (labels, 3)
+    assert samples["streamvlm_tier_tokens"] == (labels, 90)
     assert samples["streamvlm_tier_bytes"] == (labels, 700)
 
 

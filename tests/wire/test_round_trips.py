@@ -101,7 +101,15 @@ memories = st.builds(
         if name not in ("remembered", "gaps", "tiers")
     },
     tiers=st.lists(
-        st.builds(TierStatus, tier=texts, form=texts, blocks=counts, num_bytes=counts), max_size=3
+        st.builds(
+            TierStatus,
+            tier=texts,
+            form=texts,
+            blocks=counts,
+            num_tokens=counts,
+            num_bytes=counts,
+        ),
+        max_size=3,
     ).map(tuple),
     remembered=st.none() | intervals,
     gaps=st.lists(gaps, max_size=3).map(tuple),

@@ -229,16 +229,18 @@ class FeedStatus(_message.Message):
     def __init__(self, state: _Optional[_Union[SourceState, str]] = ..., reason: _Optional[str] = ..., message: _Optional[str] = ..., frames_decoded: _Optional[int] = ..., frames_sampled: _Optional[int] = ..., clips_dropped: _Optional[int] = ..., reconnects: _Optional[int] = ..., gaps_total: _Optional[int] = ..., gap_duration: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., clips_waiting: _Optional[int] = ..., last_frame: _Optional[_Union[_time_pb2.Instant, _Mapping]] = ..., blind: _Optional[_Union[_time_pb2.Gap, _Mapping]] = ...) -> None: ...
 
 class TierStatus(_message.Message):
-    __slots__ = ("tier", "form", "blocks", "num_bytes")
+    __slots__ = ("tier", "form", "blocks", "num_bytes", "num_tokens")
     TIER_FIELD_NUMBER: _ClassVar[int]
     FORM_FIELD_NUMBER: _ClassVar[int]
     BLOCKS_FIELD_NUMBER: _ClassVar[int]
     NUM_BYTES_FIELD_NUMBER: _ClassVar[int]
+    NUM_TOKENS_FIELD_NUMBER: _ClassVar[int]
     tier: str
     form: str
     blocks: int
     num_bytes: int
-    def __init__(self, tier: _Optional[str] = ..., form: _Optional[str] = ..., blocks: _Optional[int] = ..., num_bytes: _Optional[int] = ...) -> None: ...
+    num_tokens: int
+    def __init__(self, tier: _Optional[str] = ..., form: _Optional[str] = ..., blocks: _Optional[int] = ..., num_bytes: _Optional[int] = ..., num_tokens: _Optional[int] = ...) -> None: ...
 
 class MemoryStatus(_message.Message):
     __slots__ = ("blocks", "kv_bytes", "budget_bytes", "evicted_blocks", "clips_encoded", "clips_unchanged", "tokens_seen", "tokens_kept", "fresh_clips", "remembered", "gaps", "reduction_bytes", "tiers", "lost_blocks")

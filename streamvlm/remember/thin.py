@@ -1,0 +1,72 @@
+"""A block with fewer tokens: what an old one shrinks to before it is forgotten."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from streamvlm.remember.quantise import QuantisedKV, restored
+from streamvlm.remember.stored import FileKV, StoredBlock
+from streamvlm.types import RawKV
+
+
+def thinned(block: StoredBlock, share: float) -> StoredBlock:
+    """The block with this share of its visual tokens, at least one: those that represent it, then
+    those whose raw keys in the middle layer are least like the mean direction of all, after KeyDiff
+    (arXiv 2504.15364); equal ones go by place. Text stays with the clips that keep any. Itself
+    where nothing would go, or where it lies in a file.
+
+    No question is known yet: what differs most tells most. What is kept is kept to the bit.
+    """
+    kv = block.kv
+    num_visual = block.num_visual
+    count = max(1, round(share * num_visual))
+    if isinstance(kv, FileKV) or count >= num_visual:
+        return block
+    keep = _best(block, kv, count)
+    rows = torch.nonzero(keep)[:, 0]
+    lengths = [int(clip.sum()) for clip in torch.split(keep, list(block.clip_lengths))]
+    places = keep.cumsum(dim=0) - 1
+    tokens = block.summary.tokens
+    is_kept = keep[tokens]
+    return replace(
+        block,
+        kv=_taken(kv, rows),
+        is_visual=block.is_visual[rows],
+        clip_lengths=tuple(length for length in lengths if length),
+        summary=replace(
+            block.summary, keys=block.summary.keys[is_kept], tokens=places[tokens[is_kept]]
+        ),
+    )
+
+
+def _best(block: StoredBlock, kv: RawKV | QuantisedKV, count: int) -> Tensor:
+    """bool [S]: what stays."""
+    exact = restored(kv, torch.device("cpu")) if isinstance(kv, QuantisedKV) else kv
+    middle = exact.keys[len(exact.keys) // 2].transpose(0, 1).flatten(1).float().cpu()  # [S,G*E]
+    directions = torch.nn.functional.normalize(middle, dim=1)
+    unlike = 1 - directions @ directions[block.is_visual].mean(dim=0)
+    unlike[block.summary.tokens] += 2.0  # before all others, which are 2 at most
+    ranked = unlike.masked_fill(~block.is_visual, -torch.inf).sort(descending=True, stable=True)
+    keep = torch.zeros_like(block.is_visual)
+    keep[ranked.indices[:count]] = True
+    clips = torch.split(keep, list(block.clip_lengths))
+    has_any = torch.cat([clip.any().expand(len(clip)) for clip in clips])
+    return keep | (has_any & ~block.is_visual)
+
+
+def _taken(kv: RawKV | QuantisedKV, rows: Tensor) -> RawKV | QuantisedKV:
+    """These tokens of it; codes stay what they are."""
+    if isinstance(kv, QuantisedKV):
+        there = rows.to(kv.codes.device)
+        return replace(
+            kv,
+            codes=kv.codes[:, :, :, there],
+            value_grid=kv.value_grid[:, :, :, rows.to(kv.value_grid.device)],
+            positions=kv.positions[rows],
+        )
+    there = rows.to(kv.keys.device)
+    both = torch.stack([kv.keys[:, :, there], kv.values[:, :, there]])
+    return RawKV(keys=both[0], values=both[1], positions=kv.positions[rows])

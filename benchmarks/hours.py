@@ -7,6 +7,7 @@ memory. Every half an hour it is asked questions of every age, and each is answe
 way to recall:
 
     service      what the service does: the index finds candidates, the model's attention chooses
+    fiftieth     the same, but no more than every fiftieth block of its memory
     index        the best by the index alone
     everything   all that memory holds: what its budget has not evicted
     newest       as many blocks as the service recalls, the newest: a sliding window without recall
@@ -98,6 +99,13 @@ def blindly(choose: Choose, pipeline: StreamPipeline) -> Recalls:
     return Blindly(memory=own.memory, num_blocks=own.num_blocks, choose=choose)
 
 
+def a_fiftieth(pipeline: StreamPipeline) -> Recalls:
+    """As the pipeline does, but 2 % of the blocks that there are."""
+    own = pipeline.recalling
+    assert isinstance(own, Recalling)
+    return replace(own, num_blocks=max(1, len(own.memory.blocks) // 50))
+
+
 def by_index(pipeline: StreamPipeline) -> Recalls:
     """As the pipeline does, without asking the model."""
     own = pipeline.recalling
@@ -107,7 +115,7 @@ def by_index(pipeline: StreamPipeline) -> Recalls:
 
 def watch(checkpoint: str, device: str, case: Case) -> list[Outcome]:
     """A stream, and all that is answered about it."""
-    ways = {"index": by_index} | {
+    ways = {"fiftieth": a_fiftieth, "index": by_index} | {
         name: partial(blindly, choose) for name, choose in BLIND_WAYS.items()
     }
     methods = [method("service")]

@@ -76,6 +76,7 @@ class Beginning:
             exact_vectors=remember.exact_vectors,
             max_tokens=remember.recall_tokens,
             candidate_tokens=remember.candidate_tokens,
+            group_tokens=remember.group_tokens,
             newest_blocks=remember.newest_blocks,
             gate=remember.recall_gate,
             now_recalls_nothing=remember.now_recalls_nothing,

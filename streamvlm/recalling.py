@@ -59,6 +59,7 @@ class Recalling:
             candidates=candidates,
             num_blocks=self.num_blocks,
             always=always,
+            group_tokens=self.settings.group_tokens,
             policy=self.policy,
             max_span=self.max_span,
         )

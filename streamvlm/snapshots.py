@@ -12,9 +12,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import quote, unquote
 
-from streamvlm.config import RememberConfig
 from streamvlm.errors import FencedError, NotErasedError, SnapshotError
 from streamvlm.remember import Snapshot, SnapshotFolder, files, sweep
+from streamvlm.remember_config import RememberConfig
 from streamvlm.streams import WatchedStream
 from streamvlm.vlm import VLM
 

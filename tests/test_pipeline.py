@@ -9,12 +9,13 @@ import pytest
 import torch
 
 from streamvlm.beginning import Beginning
-from streamvlm.config import Config, RememberConfig
+from streamvlm.config import Config
 from streamvlm.encode import Encoder
 from streamvlm.gaps import DEGRADED, ENGINE_FAILED, MAX_GAPS
 from streamvlm.reduce import ReductionContext
 from streamvlm.reduce.stream import ClipByClip
 from streamvlm.remember import RecallSettings
+from streamvlm.remember_config import RememberConfig
 from streamvlm.types import KeptTokens, VisualTokens
 from streamvlm.vlm import load
 from streamvlm.vlm.qwen import QwenVL

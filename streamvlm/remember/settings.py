@@ -9,7 +9,7 @@ from streamvlm.remember.index import EXACT_VECTORS
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecallSettings:
-    """Plain values of `config.RememberConfig`."""
+    """Plain values of `RememberConfig`."""
 
     score: str = "vote"
     """A rule of `score.RULES`; this one found the most with mini (benchmarks/recall.py)."""
@@ -17,9 +17,11 @@ class RecallSettings:
     """See `index.BlockIndex`."""
     max_tokens: int = 0
     """Most tokens that come back at a time, see `recall.fit_to_budget`; 0: whole blocks."""
-    candidate_tokens: int = 8_192
+    candidate_tokens: int = 32_768
     """Blocks that the index finds, up to so many tokens, of which the model says by its attention
     which come back; 0: the index alone says it."""
+    group_tokens: int = 4_096
+    """... so many of which it reads at a time."""
     newest_blocks: int = 0
     """The newest blocks come back besides what is found, unless the question names a time."""
     gate: float = 0.0

@@ -1,14 +1,17 @@
-"""Which of the blocks that an index found the model itself looks at, asked once.
+"""Which of the blocks that an index found the model itself looks at.
 
 An index compares keys with a question and knows neither where they stand nor what the layers above
-make of them. The model does: the question is read over all candidates at once, and what its last
-token attends to is what the answer would begin with. Everything else is left out of the answer's
-context, where it would only distract.
+make of them. The model does: the question is read over the candidates, and what its last token
+attends to is what the answer would begin with. Everything else is left out of the answer's context,
+where it would only distract. Among many thousand tokens attention is distracted too: more than fit
+into one group are read in groups, of which the better half goes on to the next round.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import accumulate
+from math import ceil
 
 import torch
 from torch import Tensor
@@ -27,25 +30,59 @@ def most_attended(
     candidates: Recall,
     num_blocks: int,
     always: Sequence[int] = (),
+    group_tokens: int,
     policy: PositionPolicy,
     max_span: int,
 ) -> Recall:
     """The `num_blocks` candidates of the highest `attention_shares`, oldest first, with these as
     scores; equal ones go to the older. Besides them those with the ids `always`. All of them, with
     the scores that they have, where there are no more.
+
+    Groups are of neighbours and have about `group_tokens` tokens; of each the better half goes on,
+    but never so few that less than `num_blocks` are left.
     """
-    is_sure = [block.block_id in always for block in candidates.blocks]
-    count = num_blocks + sum(is_sure)
-    if len(candidates.blocks) <= count:
-        return candidates
-    shares = attention_shares(
-        vlm, question, sinks=sinks, candidates=candidates, policy=policy, max_span=max_span
-    )
-    ranked = shares.masked_fill(torch.tensor(is_sure), torch.inf)
-    best = ranked.sort(descending=True, stable=True).indices[:count].sort().values.tolist()
+
+    def best_of(some: Recall, count: int) -> Recall:
+        is_sure = torch.tensor([block.block_id in always for block in some.blocks])
+        if len(some.blocks) <= (count := count + int(is_sure.sum())):
+            return some
+        shares = attention_shares(
+            vlm, question, sinks=sinks, candidates=some, policy=policy, max_span=max_span
+        )
+        ranked = shares.masked_fill(is_sure, torch.inf)
+        best = ranked.sort(descending=True, stable=True).indices[:count].sort().values.tolist()
+        return Recall(
+            blocks=tuple(some.blocks[place] for place in best),
+            scores=tuple(float(shares[place]) for place in best),
+        )
+
+    while len(groups := _groups(candidates, group_tokens)) > 1:
+        least = ceil(num_blocks / len(groups))
+        halves = [best_of(each, max(least, len(each.blocks) // 2)) for each in groups]
+        before, candidates = candidates, _joined(halves)
+        if len(candidates.blocks) == len(before.blocks):
+            break
+    return best_of(candidates, num_blocks)
+
+
+def _groups(candidates: Recall, group_tokens: int) -> list[Recall]:
+    """Neighbours together: as few groups as their sizes allow, all about as large."""
+    ends = list(accumulate(len(block.kv) for block in candidates.blocks))
+    count = max(1, ceil(ends[-1] / group_tokens)) if ends else 1
+    group = [min(count - 1, (end - 1) * count // ends[-1]) for end in ends]
+    return [
+        Recall(
+            blocks=tuple(b for b, own in zip(candidates.blocks, group, strict=True) if own == each),
+            scores=tuple(s for s, own in zip(candidates.scores, group, strict=True) if own == each),
+        )
+        for each in sorted(set(group))
+    ]
+
+
+def _joined(parts: Sequence[Recall]) -> Recall:
     return Recall(
-        blocks=tuple(candidates.blocks[place] for place in best),
-        scores=tuple(float(shares[place]) for place in best),
+        blocks=tuple(block for part in parts for block in part.blocks),
+        scores=tuple(score for part in parts for score in part.scores),
     )
 
 

@@ -8,10 +8,10 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from streamvlm.config import RememberConfig
 from streamvlm.remember.score import RULES
 from streamvlm.remember.summary import summarise
 from streamvlm.remember.table import SummaryTable
+from streamvlm.remember_config import RememberConfig
 from streamvlm.types import Summary
 
 GROUPS, HEAD_SIZE = 2, 5

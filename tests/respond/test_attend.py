@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from math import ceil
+from typing import Any
 
 import pytest
+from torch import Tensor
 
 from streamvlm.pipeline import StreamPipeline
 from streamvlm.remember import RecallSettings
-from streamvlm.respond import most_attended
+from streamvlm.respond import attend, most_attended
 from streamvlm.types import Recall
 from streamvlm.vlm.qwen import QwenVL
 from tests.conftest import clip_size, make_clip
@@ -29,6 +32,7 @@ def attended(
     pipeline: StreamPipeline,
     num_blocks: int,
     always: Sequence[int] = (),
+    group_tokens: int = 10_000,
 ) -> Recall:
     return most_attended(
         vlm,
@@ -37,6 +41,7 @@ def attended(
         candidates=found,
         num_blocks=num_blocks,
         always=always,
+        group_tokens=group_tokens,
         policy="keep",
         max_span=24_000,
     )
@@ -115,3 +120,28 @@ def test_the_newest_blocks_come_back_besides(vlm: QwenVL, candidate_tokens: int)
     named = [(within.start.pts_seconds, within.end.pts_seconds)]
     assert [b.block_id for b in pipeline.recalling.recall("What?", named).blocks] == [0]
     assert pipeline.recalling.recall("What is there right now?", None).blocks == ()
+
+
+def test_more_than_a_group_is_read_in_groups_of_which_half_goes_on(
+    vlm: QwenVL, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As written down plainly: neighbours, rounds, halves."""
+    found, pipeline = candidates(vlm)
+    tokens = sum(len(block.kv) for block in found.blocks)
+    read: list[list[int]] = []
+    shares_of = attend.attention_shares
+
+    def noting(*args: Any, candidates: Recall, **settings: Any) -> Tensor:
+        read.append([block.block_id for block in candidates.blocks])
+        return shares_of(*args, candidates=candidates, **settings)
+
+    monkeypatch.setattr(attend, "attention_shares", noting)
+    assert len(found.blocks) == 6
+    recall = attended(vlm, found, pipeline, 1, group_tokens=ceil(tokens / 2))
+    assert read[:2] == [[0, 1, 2], [3, 4, 5]], "two groups of neighbours"
+    assert len(read) == 3 and len(read[2]) == 2, "the better half of each, read together"
+    assert [block.block_id for block in recall.blocks] in ([each] for each in read[2])
+
+    apart = attended(vlm, found, pipeline, 4, group_tokens=1)
+    together = attended(vlm, found, pipeline, 4)
+    assert (apart.blocks, apart.scores) == (together.blocks, together.scores), "groups of one"

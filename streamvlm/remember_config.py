@@ -1,0 +1,83 @@
+"""Settings of a stream's memory: how much, in which tiers and forms, and how it is searched."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from streamvlm.section import Bytes, Form, Positive, Section, Share
+
+
+class RememberConfig(Section):
+    """KV memory of one stream."""
+
+    budget_bytes: Positive = 256 * 2**20
+    """Keys, values and ledgers of one stream on the device never exceed this; what has no room
+    there goes down, to the host, to the disk, and is forgotten below the last of them."""
+    host_budget_bytes: Bytes = 0
+    """The same in host memory, pinned where there is a GPU. 0: not used."""
+    disk_budget_bytes: Bytes = 0
+    """The same in files beside the snapshots. 0: not used."""
+    host_form: Form = "exact"
+    """What keys and values are shrunk to there, see `remember.quantise`."""
+    disk_form: Form = "exact"
+    """The same for the disk; what came as int8 stays at least as coarse."""
+    host_keep: Share = 1.0
+    """The share of its visual tokens that a block keeps there: those most unlike the others."""
+    disk_keep: Share = 1.0
+    """The same for the disk, of what comes."""
+    evict: Literal["oldest", "least_recalled", "lowest_weight"] = "oldest"
+    """Which block goes down next: the oldest, the one that the fewest questions were answered from,
+    or the one of the fewest visual tokens."""
+    total_budget_bytes: Bytes = 0
+    """All streams of a process together on the device; the largest gives way. 0: no such bound."""
+    total_host_budget_bytes: Bytes = 0
+    """The same in host memory."""
+    total_disk_budget_bytes: Bytes = 0
+    """The same in files."""
+    segment_clips: Positive = 4
+    """Clips that close a segment and become one block."""
+    local_blocks: Annotated[int, Field(ge=0)] = 16
+    """Newest blocks that a new segment attends to while it is prefilled, besides the sinks."""
+    position_policy: Literal["keep", "clamp", "compact"] = "keep"
+    """Rotary positions of remembered blocks: as they were; with gaps capped; or without gaps."""
+    max_span: Positive = 24_000
+    """Widest range of rotary positions in one context. Beyond it `keep` closes the gap behind the
+    sinks; what is still wider turns into `clamp`."""
+    score: Literal["mean", "cosine", "representatives", "vote", "bound"] = "vote"
+    """How blocks are compared with a question, see `remember.score`."""
+    exact_vectors: Positive = 200_000
+    """With more vectors in the index, up to five a block, not all are compared with a question."""
+    recall_tokens: Annotated[int, Field(ge=0)] = 0
+    """Of the blocks that come back, the tokens that fit best, up to so many; 0: whole blocks."""
+    candidate_tokens: Annotated[int, Field(ge=0)] = 32_768
+    """Of what fits a question best by the index, up to so many tokens, that comes back which the
+    model attends to most; 0: the index alone decides."""
+    group_tokens: Positive = 4_096
+    """... so many at a time; of each group half goes on."""
+    newest_blocks: Annotated[int, Field(ge=0)] = 0
+    """So many come back besides what is found, unless the question names a time."""
+    recall_gate: Annotated[float, Field(ge=0, le=100)] = 0.0
+    """Nothing comes back unless the best block scores this many (robust) standard deviations above
+    the stream's usual one; 0: no such condition."""
+    now_recalls_nothing: bool = True
+    """What says that it is about now brings nothing back, see `respond.now`."""
+    snapshot_seconds: Annotated[float, Field(ge=0, le=86_400, allow_inf_nan=False)] = 60.0
+    """How often what a stream remembers is written to the disk, besides when the service ends: as
+    much is lost at most when it is killed. 0: never, and nothing outlives a restart."""
+
+    @model_validator(mode="after")
+    def _check_tiers(self) -> RememberConfig:
+        for tier in ("host", "disk"):
+            budget = getattr(self, f"{tier}_budget_bytes")
+            for name, unused in (
+                (f"{tier}_form", "exact"),
+                (f"{tier}_keep", 1.0),
+                (f"total_{tier}_budget_bytes", 0),
+            ):
+                if not budget and (value := getattr(self, name)) != unused:
+                    raise ValueError(
+                        f"{name} = {value!r} has no effect without {tier}_budget_bytes"
+                    )
+        return self

@@ -12,6 +12,7 @@ _TABLE = {
     "dpp": "strategies.dpp.DPP",
     "dtd": "strategies.dtd.DTD",
     "evs": "strategies.evs.EVS",
+    "fastervlm": "strategies.fastervlm.FasterVLM",
     "fluxmem": "strategies.fluxmem.FluxMem",
     "holitom": "strategies.holitom.HoliTom",
     "ktv": "strategies.ktv.KTV",

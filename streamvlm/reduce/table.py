@@ -21,6 +21,7 @@ _TABLE = {
     "tome": "strategies.tome.ToMe",
     "uniform": "strategies.uniform.Uniform",
     "vidcom2": "strategies.vidcom2.VidCom2",
+    "visionzip": "strategies.visionzip.VisionZip",
     "vispruner": "strategies.vispruner.VisPruner",
 }
 

@@ -11,6 +11,7 @@ _TABLE = {
     "divprune": "strategies.divprune.DivPrune",
     "dpp": "strategies.dpp.DPP",
     "dtd": "strategies.dtd.DTD",
+    "duet": "strategies.duet.Duet",
     "evs": "strategies.evs.EVS",
     "fastervlm": "strategies.fastervlm.FasterVLM",
     "fluxmem": "strategies.fluxmem.FluxMem",

@@ -15,6 +15,7 @@ _TABLE = {
     "evs": "strategies.evs.EVS",
     "fastervlm": "strategies.fastervlm.FasterVLM",
     "fluxmem": "strategies.fluxmem.FluxMem",
+    "hiprune": "strategies.hiprune.HiPrune",
     "holitom": "strategies.holitom.HoliTom",
     "ktv": "strategies.ktv.KTV",
     "mmr": "strategies.mmr.MMR",

@@ -17,6 +17,7 @@ _TABLE = {
     "fluxmem": "strategies.fluxmem.FluxMem",
     "hiprune": "strategies.hiprune.HiPrune",
     "holitom": "strategies.holitom.HoliTom",
+    "holov": "strategies.holov.HoloV",
     "ktv": "strategies.ktv.KTV",
     "mmr": "strategies.mmr.MMR",
     "random": "strategies.random_rows.RandomRows",

@@ -15,6 +15,7 @@ _TABLE = {
     "evs": "strategies.evs.EVS",
     "fastervlm": "strategies.fastervlm.FasterVLM",
     "fluxmem": "strategies.fluxmem.FluxMem",
+    "fopru": "strategies.fopru.FoPru",
     "hiprune": "strategies.hiprune.HiPrune",
     "holitom": "strategies.holitom.HoliTom",
     "holov": "strategies.holov.HoloV",

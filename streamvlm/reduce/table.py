@@ -22,6 +22,7 @@ _TABLE = {
     "ktv": "strategies.ktv.KTV",
     "mmr": "strategies.mmr.MMR",
     "random": "strategies.random_rows.RandomRows",
+    "stc": "strategies.stc.STC",
     "tome": "strategies.tome.ToMe",
     "uniform": "strategies.uniform.Uniform",
     "vidcom2": "strategies.vidcom2.VidCom2",

@@ -17,9 +17,9 @@ from torch import Tensor
 
 from streamvlm.reduce.base import KeepRatio, ReductionContext, Signal, num_kept
 from streamvlm.reduce.ops import by_strength, directions, keep_rows
+from streamvlm.reduce.usual import resemblance, steady_channels
 from streamvlm.types import KeptTokens, VisualTokens
 
-_BANDWIDTHS = (0.125, 0.25, 0.5, 1.0, 2.0)
 _TEMPERATURE = 0.01
 _LEAST, _MOST = 0.5, 2.0
 """Times `keep_ratio`, what a clip may keep."""
@@ -58,13 +58,13 @@ class VidCom2:
         if not len(tokens):
             return keep_rows(tokens, torch.empty(0, dtype=torch.int64)), context.carried
         rows, stream = _look(tokens, context)
-        to_stream, mean = _resemblance(rows, stream.mean), rows.mean(dim=0)
+        to_stream, mean = resemblance(rows, stream.mean), rows.mean(dim=0)
         ratio = self.keep_ratio
         if context.carried is not None and ratio < 1:
             unusual = (stream.resemblance - to_stream.mean()) / _TEMPERATURE
             ratio = min(1.0, ratio * float(unusual.exp().clamp(_LEAST, _MOST)))
         count = num_kept(len(tokens), ratio, context.max_kept)
-        strength = -(to_stream + _resemblance(rows, mean))
+        strength = -(to_stream + resemblance(rows, mean))
         weight = 1 / min(stream.num_clips + 1, self.horizon_clips)
         carried = _Stream(
             channels=stream.channels,
@@ -79,22 +79,14 @@ def _look(tokens: VisualTokens, context: ReductionContext) -> tuple[Tensor, _Str
     """Directions in the channels that are looked at, float32 [N,C], and what is usual."""
     stream = context.carried
     if stream is None:
-        # The channels that vary least tell most of the scene and least of its noise.
-        variance = tokens.features.float().var(dim=0, correction=0)
-        channels = by_strength(-variance)[: max(1, len(variance) // 2)].sort().values
+        channels = steady_channels(tokens.features)
         rows = directions(tokens.features[:, channels]).float()
         mean = rows.mean(dim=0)
         stream = _Stream(
             channels=channels,
             mean=mean,
-            resemblance=_resemblance(rows, mean).mean(),
+            resemblance=resemblance(rows, mean).mean(),
             num_clips=0,
         )
         return rows, stream
     return directions(tokens.features[:, stream.channels]).float(), stream
-
-
-def _resemblance(rows: Tensor, mean: Tensor) -> Tensor:
-    """float [N] of rows [N,C] to a mean [C]: Gaussian kernels of several widths, added up."""
-    square = (rows - mean).square().sum(dim=-1)
-    return torch.stack([torch.exp(-square / (2 * width)) for width in _BANDWIDTHS]).sum(dim=0)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate, pairwise
 from typing import Annotated, Any, Literal, Protocol, runtime_checkable
 
 from annotated_types import Gt, Le
@@ -80,3 +82,14 @@ def num_kept(num_total: int, keep_ratio: float, max_kept: int | None = None) -> 
     """
     count = min(num_total, max(1, int(num_total * keep_ratio + 0.5))) if num_total else 0
     return count if max_kept is None else min(count, max_kept)
+
+
+def shared_out(count: int, sizes: Sequence[int]) -> list[int]:
+    """`count` <= sum of `sizes` in as many parts, in proportion to them and none larger than its
+    own; what does not divide falls to later ones.
+    """
+    total = max(1, sum(sizes))
+    return [
+        count * end // total - count * start // total
+        for start, end in pairwise(accumulate(sizes, initial=0))
+    ]

@@ -103,6 +103,42 @@ def collect(
     return _averaged(clips, joined, collected) if average else collected
 
 
+def gather(
+    clips: Sequence[VisualTokens], owner: Tensor, *, average: bool = False
+) -> list[KeptTokens]:
+    """`collect` where nobody knows yet how many rows stand: the host waits for it."""
+    (counts,) = read(standing_rows(owner).sum(dim=1))
+    return collect(clips, owner, [int(count) for count in counts], average=average)
+
+
+def weigh(averaged: KeptTokens, clip: VisualTokens, own_weight: float) -> KeptTokens:
+    """Means that `collect` gave of a clip, weighed: the row where one stands counts `own_weight`,
+    those that joined it share the rest. A row that nothing joined stays.
+    """
+    joined = averaged.weight > 1
+    # The mean of w rows is a w-th own one: this takes the mean of the w - 1 others.
+    towards = (1 - own_weight) * averaged.weight / (averaged.weight - 1).clamp_min(1)
+
+    def weighed(means: Tensor, rows: Tensor) -> Tensor:
+        wide = torch.promote_types(rows.dtype, torch.float32)
+        own = rows.index_select(-2, averaged.indices).to(wide)
+        mixed = own + towards[:, None].to(wide) * (means.to(wide) - own)
+        return torch.where(joined[:, None], mixed.to(rows.dtype), means)
+
+    maps = averaged.deepstack
+    return replace(
+        averaged,
+        features=weighed(averaged.features, clip.features),
+        deepstack=maps if clip.deepstack is None or maps is None else weighed(maps, clip.deepstack),
+    )
+
+
+def mean_of(clips: Sequence[Tensor], cells: Tensor) -> Tensor:
+    """[S,D] in float32 at least: the mean over clips, each [N,D], of these cells."""
+    wide = torch.promote_types(clips[0].dtype, torch.float32)
+    return torch.stack([clip[cells].to(wide) for clip in clips]).mean(dim=0)
+
+
 def _averaged(
     clips: Sequence[VisualTokens], joined: Tensor, kept: Sequence[KeptTokens]
 ) -> list[KeptTokens]:

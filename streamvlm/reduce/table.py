@@ -12,6 +12,7 @@ _TABLE = {
     "dpp": "strategies.dpp.DPP",
     "dtd": "strategies.dtd.DTD",
     "duet": "strategies.duet.Duet",
+    "dycoke": "strategies.dycoke.DyCoke",
     "evs": "strategies.evs.EVS",
     "fastervlm": "strategies.fastervlm.FasterVLM",
     "fluxmem": "strategies.fluxmem.FluxMem",

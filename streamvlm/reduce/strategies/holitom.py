@@ -22,7 +22,7 @@ from torch import Tensor
 
 from streamvlm.reduce.base import KeepRatio, Signal, num_kept
 from streamvlm.reduce.clustering import density_peaks
-from streamvlm.reduce.holistic import own_rows
+from streamvlm.reduce.holistic import mean_of, own_rows
 from streamvlm.reduce.ops import by_strength, cosine_distance, keep_rows
 from streamvlm.reduce.salience import Salience, needed_for, received_attention
 from streamvlm.reduce.segment import DPSegmenter, Segment
@@ -77,7 +77,7 @@ class HoliTom:
         owner = own_rows(moving, len(is_static))
         cells = is_static.nonzero().flatten()
         if len(cells):
-            shown = _mean_of([clip.features for clip in clips], cells)
+            shown = mean_of([clip.features for clip in clips], cells)
             owner[:, cells] = cells[density_peaks(shown, num_kept(len(cells), ratio))]
         return owner
 
@@ -101,7 +101,7 @@ class HoliTom:
         self, clips: Sequence[VisualTokens], first: KeptTokens, cells: Tensor, ratio: float
     ) -> KeptTokens:
         """The first clip with what stands still, `cells` int64 [S], merged over all clips."""
-        shown = _mean_of([clip.features for clip in clips], cells)
+        shown = mean_of([clip.features for clip in clips], cells)
         owner = density_peaks(shown, num_kept(len(cells), ratio))
         centres = (owner == torch.arange(len(owner), device=owner.device)).nonzero().flatten()
         rows = torch.cat([first.indices, cells[centres]])
@@ -116,7 +116,7 @@ class HoliTom:
             deepstack = deepstack.clone()
             for number in range(len(deepstack)):
                 maps = [each.deepstack[number] for each in clips if each.deepstack is not None]
-                merged = self._merged(_mean_of(maps, cells), owner, centres)
+                merged = self._merged(mean_of(maps, cells), owner, centres)
                 deepstack[number, at] = merged.to(deepstack)
         return replace(kept, features=features, weight=weight, deepstack=deepstack)
 
@@ -127,8 +127,3 @@ class HoliTom:
         count = torch.bincount(owner[joins], minlength=len(owner))[centres][:, None]
         mixed = self.centre_weight * rows[centres] + (1 - self.centre_weight) * sums / count
         return torch.where(count > 0, mixed, rows[centres])
-
-
-def _mean_of(clips: Sequence[Tensor], cells: Tensor) -> Tensor:
-    """float32 [S,D]: the mean over clips, each [N,D], of these cells."""
-    return torch.stack([clip[cells].float() for clip in clips]).mean(dim=0)

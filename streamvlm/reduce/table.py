@@ -7,6 +7,7 @@ from typing import Any
 
 _TABLE = {
     "all": "strategies.all_tokens.AllTokens",
+    "centerclip": "strategies.centerclip.CenterCLIP",
     "compressor": "compressor.Compressor",
     "divprune": "strategies.divprune.DivPrune",
     "dpp": "strategies.dpp.DPP",

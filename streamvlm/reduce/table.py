@@ -14,6 +14,7 @@ _TABLE = {
     "dtd": "strategies.dtd.DTD",
     "duet": "strategies.duet.Duet",
     "dycoke": "strategies.dycoke.DyCoke",
+    "earlytom": "strategies.earlytom.EarlyTom",
     "evs": "strategies.evs.EVS",
     "fastervlm": "strategies.fastervlm.FasterVLM",
     "fluxmem": "strategies.fluxmem.FluxMem",

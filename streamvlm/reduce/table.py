@@ -24,6 +24,7 @@ _TABLE = {
     "holov": "strategies.holov.HoloV",
     "ktv": "strategies.ktv.KTV",
     "mmr": "strategies.mmr.MMR",
+    "prunevid": "strategies.prunevid.PruneVid",
     "random": "strategies.random_rows.RandomRows",
     "stc": "strategies.stc.STC",
     "tome": "strategies.tome.ToMe",

@@ -17,6 +17,7 @@ _TABLE = {
     "earlytom": "strategies.earlytom.EarlyTom",
     "evs": "strategies.evs.EVS",
     "fastervlm": "strategies.fastervlm.FasterVLM",
+    "fastvid": "strategies.fastvid.FastVID",
     "fluxmem": "strategies.fluxmem.FluxMem",
     "fopru": "strategies.fopru.FoPru",
     "hiprune": "strategies.hiprune.HiPrune",

@@ -10,6 +10,7 @@ import torch
 from made_tokens import START, make_tokens
 
 from streamvlm.reduce import SEGMENT_REDUCERS, AnyReducer, Reduced, build_reducer, open_stream
+from streamvlm.reduce.base import num_kept
 from streamvlm.types import Interval, VisualTokens
 
 VARIANTS: list[dict[str, Any]] = [
@@ -19,6 +20,9 @@ VARIANTS: list[dict[str, Any]] = [
     {"name": "compressor", "neighbourhood": 3, "merge": "off", "key_share": 0.5},
 ]
 SIZES = (0, 1, 2, 7, 64)
+
+EXACT = sorted({*SEGMENT_REDUCERS} - {"compressor", "holitom"})
+"""Those that keep still cells apart where the share allows it."""
 
 every_reducer = pytest.mark.parametrize("spec", VARIANTS, ids=lambda spec: str(spec["name"]))
 every_size = pytest.mark.parametrize("size", SIZES)
@@ -98,6 +102,24 @@ def test_its_input_is_not_changed(spec: dict[str, Any]) -> None:
     before = [clip.features.clone() for clip in clips]
     run(build_reducer(spec), clips)
     assert all(torch.equal(clip.features, own) for clip, own in zip(clips, before, strict=True))
+
+
+@every_size
+@pytest.mark.parametrize("name", EXACT)
+@pytest.mark.parametrize("keep_ratio", [0.02, 0.3, 0.9, 1.0])
+def test_no_segment_keeps_more_than_its_share(name: str, keep_ratio: float, size: int) -> None:
+    segments = run(build_reducer({"name": name, "keep_ratio": keep_ratio}), shown(size))
+    for segment in segments:
+        assert segment.owners is not None
+        num_total = segment.owners().numel()
+        assert segment.num_tokens <= num_kept(num_total, keep_ratio)
+        assert bool(segment.num_tokens) is bool(num_total)
+    if keep_ratio == 1:
+        kept = [clip for segment in segments for clip in segment.clips]
+        expected = [clip.features for clip in shown(size) if size]
+        assert len(kept) == len(expected)
+        for clip, features in zip(kept, expected, strict=True):
+            assert torch.equal(clip.features, features) and (clip.weight == 1).all()
 
 
 @every_reducer

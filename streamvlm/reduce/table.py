@@ -30,6 +30,7 @@ _TABLE = {
     "stc": "strategies.stc.STC",
     "tome": "strategies.tome.ToMe",
     "uniform": "strategies.uniform.Uniform",
+    "vcast": "strategies.vcast.VCast",
     "vidcom2": "strategies.vidcom2.VidCom2",
     "visionzip": "strategies.visionzip.VisionZip",
     "vispruner": "strategies.vispruner.VisPruner",

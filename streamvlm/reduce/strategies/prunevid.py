@@ -101,10 +101,10 @@ def _is_static(features: Sequence[Tensor], similarity: float) -> Tensor:
 def _scenes(means: Tensor) -> list[int]:
     """How long each scene of the window is, by the mean tokens of its clips, [T,D]."""
     (labels,) = read(density_peaks(means, max(1, len(means) // _CLIPS_A_SCENE)))
-    return _stretches([int(label) for label in labels])
+    return stretches([int(label) for label in labels])
 
 
-def _stretches(labels: Sequence[int]) -> list[int]:
+def stretches(labels: Sequence[int]) -> list[int]:
     """The lengths of the stretches that clusters become: of each the longest run stays, if it has
     two clips. What is between goes to the longer of the runs beside it, the earlier of equal ones.
     """

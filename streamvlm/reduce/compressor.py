@@ -17,6 +17,7 @@ from typing import Annotated, ClassVar, Literal
 
 from annotated_types import Ge, Gt, Le
 
+from streamvlm.reduce.about import About
 from streamvlm.reduce.base import KeepRatio, Signal
 from streamvlm.reduce.budget import TokenBudget
 from streamvlm.reduce.compression import CompressorStream
@@ -30,6 +31,13 @@ _DEFAULT_RATIO = 0.25
 class Compressor:
     """Reduces segments of a stream to a budget."""
 
+    about: ClassVar[About] = About(
+        title="What changed, within a budget; what stands still, now and then",
+        kind="merge",
+        lag_clips=7,
+        cost="O(N^2 D)",
+        licence="ours",
+    )
     needs: ClassVar[frozenset[Signal]] = frozenset()
     keep_ratio: KeepRatio = _DEFAULT_RATIO
     """Of the tokens of the stream, over time."""

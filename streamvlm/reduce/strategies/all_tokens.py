@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from streamvlm.reduce.about import About
 from streamvlm.reduce.base import ReductionContext, Signal, num_kept
 from streamvlm.reduce.ops import evenly_spaced, keep_rows
 from streamvlm.types import KeptTokens, VisualTokens
@@ -14,6 +15,7 @@ from streamvlm.types import KeptTokens, VisualTokens
 class AllTokens:
     """Keep every token, or evenly spaced ones under a cap."""
 
+    about: ClassVar[About] = About(title="Everything", kind="prune", cost="O(ND)", licence="ours")
     needs: ClassVar[frozenset[Signal]] = frozenset()
 
     def __call__(self, tokens: VisualTokens, context: ReductionContext) -> KeptTokens:

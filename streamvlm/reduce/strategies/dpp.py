@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from streamvlm.reduce.about import About
 from streamvlm.reduce.base import KeepRatio, ReductionContext, Signal, num_kept
 from streamvlm.reduce.ops import directions, keep_rows
 from streamvlm.reduce.selection import most_volume
@@ -21,6 +22,19 @@ from streamvlm.types import KeptTokens, VisualTokens
 class DPP:
     """Keep a fixed share of each clip, greedily by the volume of the directions."""
 
+    about: ClassVar[About] = About(
+        title=(
+            "Beyond Attention or Similarity: Maximizing Conditional Diversity for Token Pruning in "
+            "MLLMs"
+        ),
+        year=2025,
+        arxiv="2506.10967",
+        kind="prune",
+        cost="O(N^2 D + k^2 N)",
+        licence="Apache-2.0",
+        substitution="Every row is as relevant as any other: nobody asks anything at ingest. The "
+        "paper has this case too, as diversity without a condition.",
+    )
     needs: ClassVar[frozenset[Signal]] = frozenset()
     keep_ratio: KeepRatio = 0.25
 

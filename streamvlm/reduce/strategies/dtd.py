@@ -19,6 +19,7 @@ import torch
 from annotated_types import Ge, Le
 from torch import Tensor
 
+from streamvlm.reduce.about import About
 from streamvlm.reduce.base import ReductionContext, Reference, Signal, num_kept
 from streamvlm.reduce.host import read, send
 from streamvlm.reduce.ops import (
@@ -62,6 +63,16 @@ class Change:
 class DTD:
     """Keep what changed; `context.max_kept` caps the count, the most changed cells first."""
 
+    about: ClassVar[About] = About(
+        title="TimeChat-Online: 80% Visual Tokens are Naturally Redundant in Streaming Videos",
+        year=2025,
+        arxiv="2504.17343",
+        kind="prune",
+        cost="O(ND)",
+        licence="BSD-3-Clause",
+        substitution="What each cell last kept in place of the clip before, which is published and "
+        'stays as compare_with="previous".',
+    )
     needs: ClassVar[frozenset[Signal]] = frozenset()
     threshold: Distance = 0.3
     """A cell is kept when its distance exceeds this. The published tau is 1 - threshold."""

@@ -16,6 +16,7 @@ import torch
 from annotated_types import Gt, Le
 from torch import Tensor
 
+from streamvlm.reduce.about import About
 from streamvlm.reduce.base import KeepRatio, ReductionContext, Signal, num_kept
 from streamvlm.reduce.ops import cosine_distance, evenly_spaced, keep_rows, strongest_rows
 from streamvlm.types import KeptTokens, VisualTokens
@@ -27,6 +28,18 @@ _LOWEST, _HIGHEST = 1e-6, 2.0
 class EVS:
     """Keep the cells that changed more than a threshold that moves."""
 
+    about: ClassVar[About] = About(
+        title=(
+            "Efficient Video Sampling: Pruning Temporally Redundant Tokens for Faster VLM Inference"
+        ),
+        year=2025,
+        arxiv="2510.14624",
+        kind="prune",
+        cost="O(ND)",
+        licence="NVIDIA's own",
+        substitution="A threshold that follows the changes in place of their order in the whole "
+        "video: both keep the most changed share, and a stream has no end to sort at.",
+    )
     needs: ClassVar[frozenset[Signal]] = frozenset()
     keep_ratio: KeepRatio = 0.25
     """Of the stream, not of each clip."""

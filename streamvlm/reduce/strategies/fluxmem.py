@@ -1,9 +1,10 @@
 """Keep what differs from the clip before or the one behind; join what is alike beside each other.
 
-After "FluxMem" (2026, arXiv 2603.02096): temporal adjacency selection, then spatial domain
-consolidation. There a clip passes from tier to tier and is thinned at each; here both steps are
-taken once, when the clip leaves the fresh window, whose oldest clip is the one behind. Of what
-stands still the newest copy stays. Thresholds are Otsu's, anew for each clip.
+After "FluxMem: Adaptive Hierarchical Memory for Streaming Video Understanding" (2026, arXiv
+2603.02096): temporal adjacency selection, then spatial domain consolidation. There a clip passes
+from tier to tier and is thinned at each; here both steps are taken once, when the clip leaves the
+fresh window, whose oldest clip is the one behind. Of what stands still the newest copy stays.
+Thresholds are Otsu's, anew for each clip.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import torch
 from annotated_types import Ge, Le
 from torch import Tensor
 
+from streamvlm.reduce.about import About
 from streamvlm.reduce.base import ReductionContext, Signal
 from streamvlm.reduce.ops import (
     by_strength,
@@ -37,6 +39,17 @@ _NO_SPLIT = 1e-9
 class FluxMem:
     """Keep what changes, merged within the clip; a cap keeps the most changed."""
 
+    about: ClassVar[About] = About(
+        title="FluxMem: Adaptive Hierarchical Memory for Streaming Video Understanding",
+        year=2026,
+        arxiv="2603.02096",
+        kind="merge",
+        lag_clips=1,
+        cost="O(ND)",
+        licence="Apache-2.0",
+        substitution="Both steps at once where a clip leaves the fresh window, in place of one at "
+        "each of two tiers: the same tokens of what is old, and none is thinned twice.",
+    )
     needs: ClassVar[frozenset[Signal]] = frozenset()
     threshold: Annotated[float, Ge(0), Le(2)] = 0.2
     """A cell that is nearer than this to the clip behind is left to that one."""

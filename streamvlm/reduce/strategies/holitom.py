@@ -14,12 +14,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import ceil
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import torch
 from annotated_types import Ge, Le
 from torch import Tensor
 
+from streamvlm.reduce.about import About
 from streamvlm.reduce.base import KeepRatio, Signal, num_kept
 from streamvlm.reduce.clustering import density_peaks
 from streamvlm.reduce.holistic import mean_of, own_rows
@@ -34,6 +35,17 @@ from streamvlm.types import KeptTokens, VisualTokens
 class HoliTom:
     """Reduces each segment to about a fixed share."""
 
+    about: ClassVar[About] = About(
+        title="HoliTom: Holistic Token Merging for Fast Video Large Language Models",
+        year=2025,
+        arxiv="2505.21334",
+        kind="merge",
+        lag_clips=7,
+        cost="O(N^2 D)",
+        licence="Apache-2.0",
+        substitution="Novelty or the attention received in Qwen's tower in place of SigLIP's: it "
+        "ranks what moves and nothing else; segments are cut online.",
+    )
     keep_ratio: KeepRatio = 0.25
     similarity: Annotated[float, Ge(-1), Le(1)] = 0.8
     """Cosine above which a cell stands still. The paper goes to 0.65 for a ratio of 0.1."""

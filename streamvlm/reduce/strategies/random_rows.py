@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from annotated_types import Ge
 
+from streamvlm.reduce.about import About
 from streamvlm.reduce.base import KeepRatio, ReductionContext, Signal, num_kept
 from streamvlm.reduce.ops import keep_rows
 from streamvlm.types import KeptTokens, VisualTokens
@@ -21,6 +22,9 @@ from streamvlm.types import KeptTokens, VisualTokens
 class RandomRows:
     """Keep a fixed share of each clip, drawn anew for every clip."""
 
+    about: ClassVar[About] = About(
+        title="Random rows", kind="prune", cost="O(N + kD)", licence="ours"
+    )
     needs: ClassVar[frozenset[Signal]] = frozenset()
     keep_ratio: KeepRatio = 0.25
     seed: Annotated[int, Ge(0)] = 0

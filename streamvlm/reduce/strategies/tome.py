@@ -13,6 +13,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from streamvlm.reduce.about import About
 from streamvlm.reduce.base import KeepRatio, ReductionContext, Signal, num_kept
 from streamvlm.reduce.ops import (
     by_strength,
@@ -29,6 +30,16 @@ from streamvlm.types import KeptTokens, VisualTokens
 class ToMe:
     """Merge each clip down to a fixed share of its tokens."""
 
+    about: ClassVar[About] = About(
+        title="Token Merging: Your ViT But Faster",
+        year=2022,
+        arxiv="2210.09461",
+        kind="merge",
+        cost="O(N^2 D)",
+        licence="CC BY-NC 4.0",
+        substitution="The tokens of a clip in rounds, as AIM does it, in place of the keys in each "
+        "layer of a tower.",
+    )
     needs: ClassVar[frozenset[Signal]] = frozenset()
     keep_ratio: KeepRatio = 0.25
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from streamvlm.reduce.about import About
 from streamvlm.reduce.base import KeepRatio, ReductionContext, Signal, num_kept
 from streamvlm.reduce.ops import evenly_spaced, keep_rows
 from streamvlm.types import KeptTokens, VisualTokens
@@ -17,6 +18,9 @@ from streamvlm.types import KeptTokens, VisualTokens
 class Uniform:
     """Keep a fixed share of each clip, evenly spaced in raster order."""
 
+    about: ClassVar[About] = About(
+        title="Evenly spaced rows", kind="prune", cost="O(kD)", licence="ours"
+    )
     needs: ClassVar[frozenset[Signal]] = frozenset()
     keep_ratio: KeepRatio = 0.25
 

@@ -15,6 +15,7 @@ import torch
 from annotated_types import Ge
 from torch import Tensor
 
+from streamvlm.reduce.about import About
 from streamvlm.reduce.base import KeepRatio, ReductionContext, Signal, num_kept
 from streamvlm.reduce.ops import by_strength, directions, keep_rows
 from streamvlm.reduce.usual import resemblance, steady_channels
@@ -42,6 +43,19 @@ class _Stream:
 class VidCom2:
     """Keep about a fixed share of the stream, the most unusual tokens of each clip."""
 
+    about: ClassVar[About] = About(
+        title=(
+            "Video Compression Commander: Plug-and-Play Inference Acceleration for Video Large "
+            "Language Models"
+        ),
+        year=2025,
+        arxiv="2505.14454",
+        kind="prune",
+        cost="O(ND)",
+        licence="Apache-2.0",
+        substitution="Moving means over the clips so far in place of those of the whole video: "
+        "what is usual is known of a stream too, only later.",
+    )
     needs: ClassVar[frozenset[Signal]] = frozenset()
     keep_ratio: KeepRatio = 0.25
     horizon_clips: Annotated[int, Ge(1)] = 60

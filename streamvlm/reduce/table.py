@@ -31,6 +31,7 @@ _TABLE = {
     "tome": "strategies.tome.ToMe",
     "uniform": "strategies.uniform.Uniform",
     "vcast": "strategies.vcast.VCast",
+    "vflowopt": "strategies.vflowopt.VFlowOpt",
     "vidcom2": "strategies.vidcom2.VidCom2",
     "visionzip": "strategies.visionzip.VisionZip",
     "vispruner": "strategies.vispruner.VisPruner",

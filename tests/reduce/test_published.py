@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -55,3 +56,16 @@ def test_vidcom2_gives_an_unusual_clip_more() -> None:
     clips.append(make_tokens(torch.randn(40, 16, generator=generator).abs()))
     kept = [len(rows) for rows in reduce_stream(build_reducer({"name": "vidcom2"}), clips)]
     assert kept[-1] == 20 > max(kept[:-1])
+
+
+def test_vflowopt_recycles_deepstack_like_the_features() -> None:
+    features = torch.randn(16, 6, generator=torch.Generator().manual_seed(3))
+    tokens = replace(
+        make_tokens(features, grid_thw=(1, 4, 4), deepstack=features.repeat(2, 1, 1)),
+        salience=torch.linspace(0.1, 0.9, 16),
+    )
+    kept = build_reducer({"name": "vflowopt", "block": 2})(tokens, ReductionContext())
+    assert len(kept) == 4 and kept.weight.sum() == 16 and kept.deepstack is not None
+    assert torch.allclose(kept.deepstack, kept.features.repeat(2, 1, 1))
+    cut = build_reducer({"name": "vflowopt", "block": 1})(tokens, ReductionContext())
+    assert len(cut) == 4 and (cut.weight == 1).all(), "no room for a token of each block"

@@ -21,6 +21,7 @@ _TABLE = {
     "fluxmem": "strategies.fluxmem.FluxMem",
     "fopru": "strategies.fopru.FoPru",
     "hiprune": "strategies.hiprune.HiPrune",
+    "gprune": "strategies.gprune.GPrune",
     "holitom": "strategies.holitom.HoliTom",
     "holov": "strategies.holov.HoloV",
     "ktv": "strategies.ktv.KTV",

@@ -74,6 +74,18 @@ def most_relevant(
     return choice.rows
 
 
+def least_alike(directions: Tensor, importance: Tensor, count: int) -> Tensor:
+    """First the row of the highest importance, float [N], then always the one that is least alike
+    to those chosen, on average (max-sum diversity): O(count N D).
+    """
+    total = torch.zeros_like(directions[:, 0])
+    choice = _Choice(directions)
+    for step in range(count):
+        row = choice.best(-total / step if step else importance)
+        total = total + directions @ directions.index_select(0, row)[0]
+    return choice.rows
+
+
 class _Choice:
     """Rows chosen one after the other, none twice."""
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.nn.functional import threshold
 
 from streamvlm.reduce.ops import first_highest
 
@@ -83,6 +84,23 @@ def least_alike(directions: Tensor, importance: Tensor, count: int) -> Tensor:
     for step in range(count):
         row = choice.best(-total / step if step else importance)
         total = total + directions @ directions.index_select(0, row)[0]
+    return choice.rows
+
+
+def most_coverage(directions: Tensor, importance: Tensor, count: int) -> Tensor:
+    """Always the row of the highest importance x gain: how much more alike all rows become to the
+    most alike of those chosen (facility location); nothing chosen is as a cosine of 0. O(N^2 D +
+    count N^2). `importance` is float [N], not negative. Where nothing gains any more, the lowest
+    index.
+    """
+    alike = directions @ directions.T
+    cover = torch.zeros_like(importance, dtype=alike.dtype)
+    choice = _Choice(alike)
+    for _ in range(count):
+        gain = importance * threshold(alike - cover, _NOTHING_NEW, 0.0).sum(dim=1)
+        # As a share of the best, as gains become small.
+        row = choice.best(gain / gain.amax().clamp_min(torch.finfo(gain.dtype).tiny))
+        cover = torch.maximum(cover, alike.index_select(0, row)[0])
     return choice.rows
 
 

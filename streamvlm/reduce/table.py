@@ -29,6 +29,7 @@ _TABLE = {
     "prunevid": "strategies.prunevid.PruneVid",
     "random": "strategies.random_rows.RandomRows",
     "stc": "strategies.stc.STC",
+    "scope": "strategies.scope.SCOPE",
     "todre": "strategies.todre.ToDRE",
     "tome": "strategies.tome.ToMe",
     "uniform": "strategies.uniform.Uniform",

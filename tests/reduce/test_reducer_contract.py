@@ -28,6 +28,7 @@ VARIANTS: list[dict[str, Any]] = [
     {"name": "dtd", "compare_with": "previous"},
     {"name": "ktv", "salience": "attention"},
     {"name": "mmr", "salience": "attention"},
+    {"name": "scope", "salience_power": 0.0},
 ]
 
 every_strategy = pytest.mark.parametrize(

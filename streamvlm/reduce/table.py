@@ -9,6 +9,7 @@ _TABLE = {
     "all": "strategies.all_tokens.AllTokens",
     "centerclip": "strategies.centerclip.CenterCLIP",
     "compressor": "compressor.Compressor",
+    "dart": "strategies.dart.DART",
     "divprune": "strategies.divprune.DivPrune",
     "dpp": "strategies.dpp.DPP",
     "dtd": "strategies.dtd.DTD",

@@ -25,6 +25,7 @@ _TABLE = {
     "gprune": "strategies.gprune.GPrune",
     "holitom": "strategies.holitom.HoliTom",
     "holov": "strategies.holov.HoloV",
+    "hot": "strategies.hot.HoT",
     "ktv": "strategies.ktv.KTV",
     "mmr": "strategies.mmr.MMR",
     "prunevid": "strategies.prunevid.PruneVid",

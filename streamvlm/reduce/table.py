@@ -16,6 +16,7 @@ _TABLE = {
     "duet": "strategies.duet.Duet",
     "dycoke": "strategies.dycoke.DyCoke",
     "earlytom": "strategies.earlytom.EarlyTom",
+    "entropyprune": "strategies.entropyprune.EntropyPrune",
     "evs": "strategies.evs.EVS",
     "fastervlm": "strategies.fastervlm.FasterVLM",
     "fastvid": "strategies.fastvid.FastVID",

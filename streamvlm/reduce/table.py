@@ -41,6 +41,7 @@ _TABLE = {
     "vidcom2": "strategies.vidcom2.VidCom2",
     "visionzip": "strategies.visionzip.VisionZip",
     "vispruner": "strategies.vispruner.VisPruner",
+    "zerotprune": "strategies.zerotprune.ZeroTPrune",
 }
 
 

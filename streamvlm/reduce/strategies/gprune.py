@@ -20,6 +20,7 @@ from torch import Tensor
 
 from streamvlm.reduce.about import About
 from streamvlm.reduce.base import KeepRatio, ReductionContext, Signal, num_kept
+from streamvlm.reduce.graph import handed_on
 from streamvlm.reduce.ops import by_strength, directions, in_steps, keep_rows, row_lengths
 from streamvlm.types import KeptTokens, VisualTokens
 
@@ -58,8 +59,5 @@ class GPrune:
         cosine = rows @ rows.T  # [N, N]
         is_linked = (in_steps(cosine - self.least_cosine) >= 0).fill_diagonal_(True)
         links = cosine.masked_fill(~is_linked, -torch.inf) / self.temperature
-        share = links.softmax(dim=1)
-        information = row_lengths(features)
-        for _ in range(self.num_steps):
-            information = information @ share
+        information = handed_on(row_lengths(features), links, num_steps=self.num_steps)
         return information / is_linked.sum(dim=1)

@@ -8,7 +8,8 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
 from itertools import groupby, islice
 
 import torch
@@ -23,11 +24,13 @@ from streamvlm.evaluate.outcomes import Outcome
 from streamvlm.pipeline import StreamPipeline
 from streamvlm.recalling import Recalls
 from streamvlm.reduce import build_reducer
+from streamvlm.respond import Answering, run_chosen
 from streamvlm.types import (
     AnswerFinished,
     AnswerStarted,
     Clip,
     FinishReason,
+    MemoryStatus,
     Question,
     Sampling,
     Usage,
@@ -49,6 +52,9 @@ _NOTHING_USED = Usage(
     time_to_first_token_seconds=0.0,
     total_seconds=0.0,
 )
+
+MOST_TOGETHER = 16
+"""Answers that are given at a time; each holds a copy of what it recalled."""
 
 FIT_CLIPS = 64
 """Clips of each video that thresholds are fitted to."""
@@ -91,13 +97,15 @@ def run(
         for asked_seconds, items in groupby(case.items, key=lambda item: item.asked_seconds):
             clips.show(asked_seconds, encoder, views)
             for item in items:
-                for view in views:
-                    yield view.answer(case.video.video_id, item, max_new_tokens, own_score)
-                    for name, way in (other_ways or {}).items():
-                        outcome = view.answer(
-                            case.video.video_id, item, max_new_tokens, own_score, way
-                        )
-                        yield replace(outcome, method=name)
+                asked = [
+                    partial(view.ask, case.video.video_id, item, max_new_tokens, name, way)
+                    for view in views
+                    for name, way in ((view.name, None), *(other_ways or {}).items())
+                ]
+                for start in range(0, len(asked), MOST_TOGETHER):
+                    answers = [ask() for ask in asked[start : start + MOST_TOGETHER]]
+                    _finish(answers)
+                    yield from (answer.outcome(own_score) for answer in answers)
 
 
 def _check_order(case: Case) -> None:
@@ -148,15 +156,22 @@ class _View:
         else:
             self._pipeline.feed(tokens)
 
-    def answer(
+    @property
+    def name(self) -> str:
+        """Of the method."""
+        return self._method.name
+
+    def ask(
         self,
         video_id: str,
         item: Item,
         max_new_tokens: int,
-        own_score: OwnScore | None,
-        way: WayToRecall | None = None,
-    ) -> Outcome:
-        """Ask, and score the answer; by another `way` to recall than the pipeline's own."""
+        name: str,
+        way: WayToRecall | None,
+    ) -> _Answer:
+        """The answer of the method, up to its first token; by another `way` to recall than the
+        pipeline's own, under another `name`. That nothing is known of a time is an answer as well.
+        """
         assert self._shown_until <= item.asked_seconds, "a clip from the future was shown"
         pipeline = self._begun_with_window() if self._method.is_window else self._pipeline
         question = Question(
@@ -168,16 +183,21 @@ class _View:
         )
         own = pipeline.recalling
         pipeline.recalling = way(pipeline) if way else own
-        finished = _finish(pipeline, question, item.asked_seconds)
-        pipeline.recalling = own
-        return Outcome.of(
-            item,
-            finished,
-            pipeline.status(),
-            video_id=video_id,
-            method=self._method.name,
-            own_score=own_score(item, finished.text) if own_score else None,
-        )
+        answer = _Answer(item=item, video_id=video_id, method=name, status=pipeline.status())
+        try:
+            answer.answering = pipeline.ask(question, time.monotonic())
+        except (TimeAheadError, TimeNotRememberedError) as error:
+            answer.finished = AnswerFinished(
+                question_id=question.question_id,
+                text=str(error),
+                finish_reason=FinishReason.STOP,
+                usage=_NOTHING_USED,
+            )
+        finally:
+            pipeline.recalling = own
+        answer.step()
+        answer.step()
+        return answer
 
     def _begun_with_window(self) -> StreamPipeline:
         pipeline = self._beginning.pipeline()
@@ -216,24 +236,47 @@ def _show(batch: Sequence[Clip], encoder: Encoder, views: Sequence[_View]) -> No
             view.see(clip, tokens if is_new else None)
 
 
-def _finish(pipeline: StreamPipeline, question: Question, asked_seconds: float) -> AnswerFinished:
-    """The answer; that nothing is known of a time is one as well."""
-    try:
-        answering = pipeline.ask(question, time.monotonic())
-    except (TimeAheadError, TimeNotRememberedError) as error:
-        return AnswerFinished(
-            question_id=question.question_id,
-            text=str(error),
-            finish_reason=FinishReason.STOP,
-            usage=_NOTHING_USED,
-        )
-    while True:
-        for event in answering.advance():
+@dataclass(slots=True, kw_only=True, eq=False)
+class _Answer:
+    """The answer of one method to one item."""
+
+    item: Item
+    video_id: str
+    method: str
+    status: MemoryStatus
+    answering: Answering | None = None
+    finished: AnswerFinished | None = None
+
+    def step(self) -> None:
+        """See `Answering.step`; nothing where it is finished."""
+        if self.finished or self.answering is None:
+            return
+        for event in self.answering.step():
             if isinstance(event, AnswerStarted):
                 newest = max(piece.interval.start.pts_seconds for piece in event.evidence)
-                assert newest <= asked_seconds, "an answer draws on the future"
+                assert newest <= self.item.asked_seconds, "an answer draws on the future"
             elif isinstance(event, AnswerFinished):
-                return event
+                self.finished = event
+
+    def outcome(self, own_score: OwnScore | None) -> Outcome:
+        """What came of it, once it is finished."""
+        assert self.finished is not None
+        return Outcome.of(
+            self.item,
+            self.finished,
+            self.status,
+            video_id=self.video_id,
+            method=self.method,
+            own_score=own_score(self.item, self.finished.text) if own_score else None,
+        )
+
+
+def _finish(answers: Sequence[_Answer]) -> None:
+    """Give the rest of all of them, a token of each at a time."""
+    while going := [each for each in answers if each.finished is None]:
+        run_chosen([each.answering for each in going if each.answering is not None])
+        for each in going:
+            each.step()
 
 
 def _fitting(vlm: VLM, video: Video, fps: float) -> Iterator[Clip]:

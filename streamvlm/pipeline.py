@@ -27,7 +27,7 @@ from streamvlm.recalling import Recalling, Recalls
 from streamvlm.recent import FreshClip, lay_out, lay_out_recent
 from streamvlm.reduce import Reduced, StreamReduction
 from streamvlm.remember import NOTHING, Counters, Snapshot
-from streamvlm.respond import Answering, Prompt, assemble, look
+from streamvlm.respond import Answering, Prompt, Ready, assemble, look
 from streamvlm.types import (
     Clip,
     Gap,
@@ -73,6 +73,7 @@ class StreamPipeline:
         self._max_question_tokens = max_question_tokens
         self._policy, self._max_span = recalling.policy, recalling.max_span
         self._fresh: deque[FreshClip] = deque()
+        self._ready = Ready()
         self._cursor = first_cursor
         self._gaps = GapLog(MAX_GAPS)
         self._is_after_gap, self._next_clip_index = False, 0
@@ -106,6 +107,7 @@ class StreamPipeline:
         Where that fails, what was lost is noted as a gap and the error raised; the stream goes on.
         """
         self._counted.clips_encoded += 1
+        self._ready.forget()
         with self._gaps.noting_loss_of(tokens.interval, DEGRADED):
             check_finite(tokens)
         self._fresh.append(FreshClip(tokens=tokens, after_gap=self._is_after_gap))
@@ -156,6 +158,7 @@ class StreamPipeline:
     def erase(self, span: UtcInterval) -> Erased:
         """See `forgetting.forget`; `settle` must follow."""
         self._gate.forget()
+        self._ready.forget()
         self.scene, self._is_after_gap = None, True
         kept = self.memory, self._reduction, self._fresh, self._gaps
         return forget(span, *kept, self._seen_until)
@@ -208,7 +211,7 @@ class StreamPipeline:
     def _assemble(
         self, text: str, recall: Recall, recent: Sequence[Recent], cursor: Cursor
     ) -> Prompt:
-        return assemble(
+        prompt = assemble(
             self._vlm,
             text,
             sinks=self.memory.sinks,
@@ -218,6 +221,7 @@ class StreamPipeline:
             policy=self._policy,
             max_span=self._max_span,
         )
+        return self._ready.made(self._vlm, prompt)
 
     def _check_length(self, text: str) -> None:
         tokens, most = len(self._vlm.lay_out_question(text, 0)), self._max_question_tokens

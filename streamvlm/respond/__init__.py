@@ -8,10 +8,12 @@ from streamvlm.respond.look import look
 from streamvlm.respond.now import asks_about_now
 from streamvlm.respond.probe import probe_of
 from streamvlm.respond.prompt import Prompt, assemble
+from streamvlm.respond.ready import Ready
 
 __all__ = [
     "Answering",
     "Prompt",
+    "Ready",
     "asks_about_now",
     "assemble",
     "look",

@@ -78,8 +78,8 @@ class Answering:
     def step(self) -> list[AnswerEvent]:
         """`advance` up to a chosen token, which must be run before the next step."""
         if self._prompt is not None:
-            self._context = self._vlm.open_context(self._prompt.remembered)
-            self._logits = self._vlm.prefill(self._prompt.inputs, self._context).logits
+            self._context, done = self._prompt.run(self._vlm)
+            self._logits = done.logits
             self._prompt = None  # blocks that memory forgets meanwhile need not stay for us
             return [self._started]
         assert self._context is not None and self._logits is not None

@@ -18,8 +18,7 @@ def look(vlm: VLM, prompt: Prompt) -> float:
 
     Works on a copy of keys and values and changes nothing.
     """
-    context = vlm.open_context(prompt.remembered)
-    logits = vlm.prefill(prompt.inputs, context).logits.float()
+    logits = prompt.run(vlm)[1].logits.float()
     yes, no = first_tokens(vlm)
     return float(logits[yes].logsumexp(0) - logits[no].logsumexp(0))
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from streamvlm.types import InputTokens, RawKV, Recall
-from streamvlm.vlm import VLM, Cursor
+from streamvlm.vlm import VLM, Context, Cursor, Prefilled
 from streamvlm.vlm.inputs import bring_together, join
 from streamvlm.vlm.positions import PositionPolicy
 
@@ -19,8 +19,25 @@ class Prompt:
 
     remembered: tuple[RawKV, ...]
     """Sinks and recalled blocks, oldest first, with the positions they have in this context."""
-    inputs: InputTokens
-    """Open segment, fresh window and question; positions behind all of `remembered`."""
+    recent: InputTokens | None
+    """Open segment and fresh window, behind all of `remembered`; None where there is nothing."""
+    asked: InputTokens
+    """The question, behind everything."""
+    ready: RawKV | None = None
+    """Keys and values of `recent` in this context, where somebody has them, see `ready`."""
+
+    @property
+    def inputs(self) -> InputTokens:
+        """All that is not remembered."""
+        return join([self.recent, self.asked]) if self.recent else self.asked
+
+    def run(self, vlm: VLM) -> tuple[Context, Prefilled]:
+        """A context of its own with everything in it, and what came of the question."""
+        if self.ready is None:
+            context = vlm.open_context(self.remembered)
+            return context, vlm.prefill(self.inputs, context)
+        context = vlm.open_context([*self.remembered, self.ready])
+        return context, vlm.prefill(self.asked, context)
 
     @property
     def num_recalled(self) -> int:
@@ -30,7 +47,7 @@ class Prompt:
     @property
     def next_position(self) -> int:
         """Position of the first token of the answer."""
-        return int(self.inputs.positions.max()) + 1
+        return int(self.asked.positions.max()) + 1
 
 
 def assemble(
@@ -59,4 +76,4 @@ def assemble(
         max_span=max_span,
     )
     asked = vlm.lay_out_question(question, start)
-    return Prompt(remembered=tuple(remembered), inputs=join([inputs, asked]) if inputs else asked)
+    return Prompt(remembered=tuple(remembered), recent=inputs, asked=asked)

@@ -1,0 +1,76 @@
+"""The recent clips, run once for all that is asked about them.
+
+They are the longest part of a context, and the same until the next clip comes: for all rules that
+look at a stream, and for all questions that recall the same.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from streamvlm.respond.prompt import Prompt
+from streamvlm.types import InputTokens, RawKV
+from streamvlm.vlm import VLM
+
+_MOST = 2
+"""What rules look at, and what the last question recalled."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Entry:
+    remembered: tuple[RawKV, ...]
+    recent: InputTokens
+    kv: RawKV
+
+
+class Ready:
+    """Keys and values of the recent clips of one stream, for the contexts of the last questions."""
+
+    def __init__(self) -> None:
+        self._entries: deque[_Entry] = deque(maxlen=_MOST)
+
+    def made(self, vlm: VLM, prompt: Prompt) -> Prompt:
+        """The prompt with `Prompt.ready`. Costs one forward over the recent clips, unless it was
+        made for the same clips behind the same keys and values at the same positions.
+
+        It is always made by a forward of its own, so that an answer is the same to the bit whether
+        it was there or not.
+        """
+        if prompt.recent is None:
+            return prompt
+        for entry in self._entries:
+            if _same_past(entry.remembered, prompt.remembered) and _equal(
+                entry.recent, prompt.recent
+            ):
+                return replace(prompt, ready=entry.kv)
+        kv = vlm.prefill(prompt.recent, vlm.open_context(prompt.remembered)).kv
+        self._entries.append(_Entry(remembered=prompt.remembered, recent=prompt.recent, kv=kv))
+        return replace(prompt, ready=kv)
+
+    def forget(self) -> None:
+        """The next clip is there, or what was seen must go."""
+        self._entries.clear()
+
+
+def _same_past(one: tuple[RawKV, ...], two: tuple[RawKV, ...]) -> bool:
+    return len(one) == len(two) and all(
+        a.keys is b.keys and torch.equal(a.positions, b.positions)
+        for a, b in zip(one, two, strict=True)
+    )
+
+
+def _equal(one: InputTokens, two: InputTokens) -> bool:
+    return torch.equal(one.positions, two.positions) and all(
+        _equal_or_none(a, b)
+        for a, b in ((one.embeddings, two.embeddings), (one.deepstack, two.deepstack))
+    )
+
+
+def _equal_or_none(one: Tensor | None, two: Tensor | None) -> bool:
+    if one is None or two is None:
+        return one is two
+    return torch.equal(one, two)

@@ -34,6 +34,7 @@ _TABLE = {
     "stc": "strategies.stc.STC",
     "scope": "strategies.scope.SCOPE",
     "todre": "strategies.todre.ToDRE",
+    "sta": "strategies.sta.STA",
     "tome": "strategies.tome.ToMe",
     "uniform": "strategies.uniform.Uniform",
     "vcast": "strategies.vcast.VCast",

@@ -8,6 +8,7 @@ from typing import Any
 _TABLE = {
     "all": "strategies.all_tokens.AllTokens",
     "centerclip": "strategies.centerclip.CenterCLIP",
+    "aot": "strategies.aot.AOT",
     "compressor": "compressor.Compressor",
     "dart": "strategies.dart.DART",
     "divprune": "strategies.divprune.DivPrune",

@@ -25,6 +25,7 @@ _TABLE = {
     "fopru": "strategies.fopru.FoPru",
     "hiprune": "strategies.hiprune.HiPrune",
     "gprune": "strategies.gprune.GPrune",
+    "globalcom2": "strategies.globalcom2.GlobalCom2",
     "holitom": "strategies.holitom.HoliTom",
     "holov": "strategies.holov.HoloV",
     "hot": "strategies.hot.HoT",

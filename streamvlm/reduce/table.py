@@ -21,6 +21,7 @@ _TABLE = {
     "evs": "strategies.evs.EVS",
     "fastervlm": "strategies.fastervlm.FasterVLM",
     "fastvid": "strategies.fastvid.FastVID",
+    "flowcut": "strategies.flowcut.FlowCut",
     "fluxmem": "strategies.fluxmem.FluxMem",
     "fopru": "strategies.fopru.FoPru",
     "hiprune": "strategies.hiprune.HiPrune",

@@ -38,6 +38,7 @@ _TABLE = {
     "scope": "strategies.scope.SCOPE",
     "todre": "strategies.todre.ToDRE",
     "sta": "strategies.sta.STA",
+    "tokencorr": "strategies.tokencorr.TokenCorr",
     "tome": "strategies.tome.ToMe",
     "uniform": "strategies.uniform.Uniform",
     "vcast": "strategies.vcast.VCast",

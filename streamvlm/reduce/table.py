@@ -47,6 +47,7 @@ _TABLE = {
     "visionzip": "strategies.visionzip.VisionZip",
     "vispruner": "strategies.vispruner.VisPruner",
     "zerotprune": "strategies.zerotprune.ZeroTPrune",
+    "vmtc": "strategies.vmtc.VMTC",
 }
 
 

@@ -11,18 +11,11 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-from torch import Tensor
 
 from streamvlm.reduce.about import About
 from streamvlm.reduce.base import KeepRatio, ReductionContext, Signal, num_kept
-from streamvlm.reduce.ops import (
-    by_strength,
-    directions,
-    first_highest,
-    in_steps,
-    keep_rows,
-    merge_rows,
-)
+from streamvlm.reduce.matching import join_alike
+from streamvlm.reduce.ops import keep_rows, merge_rows
 from streamvlm.types import KeptTokens, VisualTokens
 
 
@@ -48,27 +41,4 @@ class ToMe:
         count = num_kept(len(tokens), self.keep_ratio, context.max_kept)
         if not count:
             return keep_rows(tokens, torch.empty(0, dtype=torch.int64))
-        return merge_rows(tokens, _owners(tokens.features, count))
-
-
-def _owners(features: Tensor, count: int) -> Tensor:
-    """int64 [N]: which of `count` rows each row of features [N,D] joins.
-
-    In each round every second row looks for the most alike of the others, and those that found the
-    most alike ones join them; at most half of the rows leave in a round.
-    """
-    rows = owner = torch.arange(len(features), device=features.device)
-    sums = features.to(torch.promote_types(features.dtype, torch.float32))
-    while len(rows) > count:
-        staying, leaving = rows[0::2], rows[1::2]
-        # The direction of a sum is that of the mean.
-        cosine = directions(sums[leaving]) @ directions(sums[staying]).T
-        nearest = first_highest(cosine)
-        alike = cosine.gather(1, nearest[:, None])[:, 0]
-        most = by_strength(in_steps(alike))[: len(rows) - count]
-        gone, into = leaving[most], staying[nearest[most]]
-        sums = sums.index_add(0, into, sums[gone])
-        joins = torch.arange(len(features), device=features.device).index_copy(0, gone, into)
-        owner = joins[owner]
-        rows = rows[joins[rows] == rows]
-    return owner
+        return merge_rows(tokens, join_alike(tokens.features, count))

@@ -40,6 +40,7 @@ _TABLE = {
     "sta": "strategies.sta.STA",
     "tokencorr": "strategies.tokencorr.TokenCorr",
     "tome": "strategies.tome.ToMe",
+    "turbo": "strategies.turbo.Turbo",
     "uniform": "strategies.uniform.Uniform",
     "vcast": "strategies.vcast.VCast",
     "vflowopt": "strategies.vflowopt.VFlowOpt",

@@ -18,6 +18,7 @@ _TABLE = {
     "dycoke": "strategies.dycoke.DyCoke",
     "earlytom": "strategies.earlytom.EarlyTom",
     "entropyprune": "strategies.entropyprune.EntropyPrune",
+    "evit": "strategies.evit.EViT",
     "evs": "strategies.evs.EVS",
     "fastervlm": "strategies.fastervlm.FasterVLM",
     "fastvid": "strategies.fastvid.FastVID",

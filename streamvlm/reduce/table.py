@@ -32,6 +32,7 @@ _TABLE = {
     "holov": "strategies.holov.HoloV",
     "hot": "strategies.hot.HoT",
     "ktv": "strategies.ktv.KTV",
+    "mctf": "strategies.mctf.MCTF",
     "mmr": "strategies.mmr.MMR",
     "prunevid": "strategies.prunevid.PruneVid",
     "random": "strategies.random_rows.RandomRows",

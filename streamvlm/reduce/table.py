@@ -35,6 +35,7 @@ _TABLE = {
     "mctf": "strategies.mctf.MCTF",
     "mmr": "strategies.mmr.MMR",
     "prunevid": "strategies.prunevid.PruneVid",
+    "mustdrop": "strategies.mustdrop.MustDrop",
     "random": "strategies.random_rows.RandomRows",
     "stc": "strategies.stc.STC",
     "scope": "strategies.scope.SCOPE",

@@ -1,4 +1,4 @@
-"""Rows and clips that belong together: density peaks among rows, runs of like clips in a stream."""
+"""Rows and clips that belong together: density peaks and connected rows, runs of like clips."""
 
 from __future__ import annotations
 
@@ -35,6 +35,22 @@ def density_peaks(rows: Tensor, count: int, *, neighbours: int = 7) -> Tensor:
     centres = by_strength(density * apart)[:count].sort().values
     owner = centres[distance[:, centres].argmin(dim=1)]
     return owner.index_copy(0, centres, centres)
+
+
+def components(left: Tensor, right: Tensor, num_rows: int) -> Tensor:
+    """int64 [N]: the lowest row of those that each one is connected with, by the pairs `left` and
+    `right`, int64 [E] and [E].
+    """
+    label = torch.arange(num_rows, device=left.device)
+    while True:
+        lower = torch.minimum(label[left], label[right])
+        lowered = label.scatter_reduce(0, left, lower, "amin").scatter_reduce(
+            0, right, lower, "amin"
+        )
+        lowered = lowered[lowered]
+        if torch.equal(lowered, label):
+            return label
+        label = lowered
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -42,6 +42,7 @@ _TABLE = {
     "todre": "strategies.todre.ToDRE",
     "sta": "strategies.sta.STA",
     "tokencorr": "strategies.tokencorr.TokenCorr",
+    "sttm": "strategies.sttm.STTM",
     "tome": "strategies.tome.ToMe",
     "turbo": "strategies.turbo.Turbo",
     "uniform": "strategies.uniform.Uniform",

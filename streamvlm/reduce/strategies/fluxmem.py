@@ -19,6 +19,7 @@ from torch import Tensor
 
 from streamvlm.reduce.about import About
 from streamvlm.reduce.base import ReductionContext, Signal
+from streamvlm.reduce.clustering import components
 from streamvlm.reduce.ops import (
     by_strength,
     cosine_distance,
@@ -100,7 +101,7 @@ def _joined(tokens: VisualTokens, owner: Tensor) -> Tensor:
     distance = cosine_distance(tokens.features[left], tokens.features[right])
     threshold, is_split = otsu(distance)
     is_joined = (distance <= threshold) & is_split
-    label = _components(left[is_joined], right[is_joined], len(owner))
+    label = components(left[is_joined], right[is_joined], len(owner))
     kept = (owner >= 0).nonzero().flatten()
     groups, group = label[kept].unique(return_inverse=True)
     weight = torch.bincount(group, minlength=len(groups)).float()
@@ -130,17 +131,3 @@ def _edges(grid_thw: tuple[int, int, int], keep: Tensor) -> tuple[Tensor, Tensor
     left, right = torch.cat(lefts), torch.cat(rights)
     is_kept = keep[left] & keep[right]
     return left[is_kept], right[is_kept]
-
-
-def _components(left: Tensor, right: Tensor, num_cells: int) -> Tensor:
-    """int64 [N]: the lowest cell of those that each one is connected with."""
-    label = torch.arange(num_cells, device=left.device)
-    while True:
-        lower = torch.minimum(label[left], label[right])
-        lowered = label.scatter_reduce(0, left, lower, "amin").scatter_reduce(
-            0, right, lower, "amin"
-        )
-        lowered = lowered[lowered]
-        if torch.equal(lowered, label):
-            return label
-        label = lowered

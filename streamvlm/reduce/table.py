@@ -43,6 +43,7 @@ _TABLE = {
     "sta": "strategies.sta.STA",
     "tokencorr": "strategies.tokencorr.TokenCorr",
     "sttm": "strategies.sttm.STTM",
+    "textmonkey": "strategies.textmonkey.TextMonkey",
     "tome": "strategies.tome.ToMe",
     "turbo": "strategies.turbo.Turbo",
     "uniform": "strategies.uniform.Uniform",

@@ -75,6 +75,7 @@ class Beginning:
             score=remember.score,
             exact_vectors=remember.exact_vectors,
             max_tokens=remember.recall_tokens,
+            choice=remember.recall_choice,
             candidate_tokens=remember.candidate_tokens,
             group_tokens=remember.group_tokens,
             newest_blocks=remember.newest_blocks,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -51,6 +51,8 @@ class RememberConfig(Section):
     """With more vectors in the index, up to five a block, not all are compared with a question."""
     recall_tokens: Annotated[int, Field(ge=0)] = 0
     """Of the blocks that come back, the tokens that fit best, up to so many; 0: whole blocks."""
+    recall_choice: Literal["best", "cdpruner", "metok", "quota", "recoverable", "vilamp"] = "best"
+    """Which tokens those are, see `remember.choosing`."""
     candidate_tokens: Annotated[int, Field(ge=0)] = 32_768
     """Of what fits a question best by the index, up to so many tokens, that comes back which the
     model attends to most; 0: the index alone decides."""
@@ -68,16 +70,17 @@ class RememberConfig(Section):
     much is lost at most when it is killed. 0: never, and nothing outlives a restart."""
 
     @model_validator(mode="after")
-    def _check_tiers(self) -> RememberConfig:
+    def _check_effect(self) -> RememberConfig:
+        """A setting that has no effect beside the others is a mistake."""
+        needs: list[tuple[str, Any, str]] = [("recall_choice", "best", "recall_tokens")]
         for tier in ("host", "disk"):
-            budget = getattr(self, f"{tier}_budget_bytes")
-            for name, unused in (
-                (f"{tier}_form", "exact"),
-                (f"{tier}_keep", 1.0),
-                (f"total_{tier}_budget_bytes", 0),
-            ):
-                if not budget and (value := getattr(self, name)) != unused:
-                    raise ValueError(
-                        f"{name} = {value!r} has no effect without {tier}_budget_bytes"
-                    )
+            budget = f"{tier}_budget_bytes"
+            needs += [
+                (f"{tier}_form", "exact", budget),
+                (f"{tier}_keep", 1.0, budget),
+                (f"total_{budget}", 0, budget),
+            ]
+        for name, unused, needed in needs:
+            if not getattr(self, needed) and (value := getattr(self, name)) != unused:
+                raise ValueError(f"{name} = {value!r} has no effect without {needed}")
         return self

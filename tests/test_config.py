@@ -32,6 +32,7 @@ def test_the_defaults_are_the_embedded_deployment() -> None:
         ("vlm: {dtype: int8}", r"vlm.dtype = 'int8'.*'auto'"),
         ("remember: {host_form: int8}", r"host_form = 'int8' has no effect without host_budget"),
         ("remember: {total_disk_budget_bytes: 9}", r"= 9 has no effect without disk_budget_bytes"),
+        ("remember: {recall_choice: quota}", r"'quota' has no effect without recall_tokens"),
         ("remember: {evict: newest}", r"remember.evict = 'newest'.*'oldest', 'least_recalled'"),
         ("capture: 3", r"capture = 3"),
         ("[1, 2]", r"must hold sections, got list"),

@@ -226,13 +226,11 @@ class KVMemory:
         return [(self._tiers.blocks[block_id], score) for block_id, score in hits]
 
     def fit(self, found: Recall, probe: Tensor) -> Recall:
-        """What an answer gets of the blocks that were found: only their best tokens where the
-        settings have a budget.
+        """What an answer gets of the blocks that were found: only tokens that the settings choose
+        where they have a budget.
         """
         self._tiers.note_recall(block.block_id for block in found.blocks)
-        if not self._recall.max_tokens:
-            return found
-        return fit_to_budget(found, probe, self._recall.max_tokens, self._vlm.index_keys)
+        return fit_to_budget(found, probe, self._vlm.index_keys, self._recall)
 
     def evict(self, budget_bytes: int) -> int:
         """Let blocks go down until at most `budget_bytes` are used on the device. Gives the number

@@ -1,14 +1,15 @@
-"""What of the found blocks comes back: all of it, or the tokens that fit the probe best."""
+"""What of the found blocks comes back: all of it, or the tokens that a choice has room for."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 
-import numpy as np
 import torch
 from torch import Tensor
 
+from streamvlm.remember.choosing import CHOICES, Chosen, FoundTokens, Joined
+from streamvlm.remember.settings import RecallSettings
 from streamvlm.types import KVBlock, RawKV, Recall
 
 NOTHING = Recall(blocks=(), scores=())
@@ -16,93 +17,121 @@ NOTHING = Recall(blocks=(), scores=())
 
 
 def fit_to_budget(
-    recall: Recall, probe: Tensor, max_tokens: int, index_keys: Callable[[RawKV], Tensor]
+    recall: Recall, probe: Tensor, index_keys: Callable[[RawKV], Tensor], settings: RecallSettings
 ) -> Recall:
-    """The same blocks with at most `max_tokens` tokens in all: the visual tokens whose raw keys in
-    the index layer fit the probe best, each with the text of its clip. Blocks and clips without any
-    are left out; blocks that keep everything stay the same object. Equal scores go by block id,
-    then by place.
+    """The same blocks with at most `settings.max_tokens` tokens in all, where there is such a
+    bound: the visual tokens that `settings.choice` chooses, or means of some, each with the text of
+    its clip. Blocks and clips without any are left out; blocks that keep everything stay the same
+    object.
 
-    Segments first, then tokens inside them, after HISA (arXiv 2603.28458). `index_keys` is
-    `VLM.index_keys`. Copies what is kept; changes nothing.
+    `index_keys` is `VLM.index_keys`. Copies what is kept; changes nothing.
     """
-    if sum(len(block.kv) for block in recall.blocks) <= max_tokens:
+    budget = settings.max_tokens
+    if not budget or sum(len(block.kv) for block in recall.blocks) <= budget:
         return recall
-    keep = _best(recall.blocks, probe, max_tokens, index_keys)
-    kept = [
-        (_cut(block, mask), score)
-        for block, mask, score in zip(recall.blocks, keep, recall.scores, strict=True)
+    chosen = CHOICES[settings.choice]()(_found(recall.blocks, probe, index_keys), budget)
+    kept = _with_text(recall.blocks, chosen.rows)
+    assert int(kept.sum()) <= budget, f"{settings.choice} chose {int(kept.sum())} of {budget}"
+    masks = torch.split(kept, [len(block.kv) for block in recall.blocks])
+    joined = _of_each(recall.blocks, chosen)
+    cut = [
+        (_cut(block, mask, means), score)
+        for block, mask, means, score in zip(
+            recall.blocks, masks, joined, recall.scores, strict=True
+        )
         if bool(mask.any())
     ]
-    return Recall(
-        blocks=tuple(block for block, _ in kept), scores=tuple(score for _, score in kept)
+    return Recall(blocks=tuple(block for block, _ in cut), scores=tuple(score for _, score in cut))
+
+
+def _found(
+    blocks: Sequence[KVBlock], probe: Tensor, index_keys: Callable[[RawKV], Tensor]
+) -> FoundTokens:
+    """Their visual tokens; clips without any do not count."""
+    clips, is_visual = _clips(blocks), _is_visual(blocks)
+    num_visual, num_all = torch.bincount(clips[is_visual]), torch.bincount(clips)
+    shown = num_visual.nonzero()[:, 0]
+    return FoundTokens(
+        keys=torch.cat([index_keys(block.kv)[block.is_visual] for block in blocks]),
+        probe=probe,
+        clips=torch.repeat_interleave(num_visual[shown]),
+        num_text=num_all[shown] - num_visual[shown],
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _Tokens:
-    """All tokens of some blocks, in a row."""
+def _with_text(blocks: Sequence[KVBlock], rows: Tensor) -> Tensor:
+    """bool [S] over all tokens: these of the visual ones, and all text of their clips."""
+    clips, is_visual = _clips(blocks), _is_visual(blocks)
+    kept = torch.zeros(len(clips), dtype=torch.bool)
+    kept[is_visual.nonzero()[rows, 0]] = True
+    is_open = torch.zeros(int(clips.max()) + 1, dtype=torch.bool)
+    is_open[clips[kept]] = True
+    return kept | (is_open[clips] & ~is_visual)
 
-    clips: Tensor
-    """int64 [S], to which clip each belongs; counts through all blocks."""
-    is_visual: Tensor
+
+def _of_each(blocks: Sequence[KVBlock], chosen: Chosen) -> Iterator[Joined | None]:
+    """What is joined in each block, by places in it."""
+    start = 0
+    for block in blocks:
+        end = start + block.num_visual
+        if (all_joined := chosen.joined) is None:
+            yield None
+        else:
+            places = block.is_visual.nonzero()[:, 0]
+            is_here = (all_joined.rows >= start) & (all_joined.rows < end)
+            yield Joined(
+                rows=places[all_joined.rows[is_here] - start],
+                into=places[all_joined.into[is_here] - start],
+                shares=all_joined.shares[is_here],
+            )
+        start = end
+
+
+def _clips(blocks: Iterable[KVBlock]) -> Tensor:
+    """int64 [S], to which clip each token belongs; counts through all blocks."""
+    return torch.repeat_interleave(
+        torch.tensor([length for block in blocks for length in block.clip_lengths])
+    )
+
+
+def _is_visual(blocks: Iterable[KVBlock]) -> Tensor:
     """bool [S]."""
-    scores: Tensor
-    """float32 [S]."""
+    return torch.cat([block.is_visual for block in blocks])
 
 
-def _best(
-    blocks: Sequence[KVBlock],
-    probe: Tensor,
-    max_tokens: int,
-    index_keys: Callable[[RawKV], Tensor],
-) -> tuple[Tensor, ...]:
-    """bool [S] for each block: which of its tokens are kept."""
-    lengths = torch.tensor([length for block in blocks for length in block.clip_lengths])
-    keys = [index_keys(block.kv).flatten(1) for block in blocks]
-    tokens = _Tokens(
-        clips=torch.repeat_interleave(lengths),
-        is_visual=torch.cat([block.is_visual for block in blocks]),
-        scores=torch.cat([(each * probe).sum(dim=1) for each in keys]),
-    )
-    kept = _best_tokens(tokens, len(lengths), max_tokens)
-    return torch.split(kept, [len(block.kv) for block in blocks])
-
-
-def _best_tokens(tokens: _Tokens, num_clips: int, max_tokens: int) -> Tensor:
-    """bool [S]. The best visual tokens until the next one, with the text of a clip that it would be
-    the first of, would be one too many.
-    """
-    visual = torch.nonzero(tokens.is_visual)[:, 0]
-    # A stable sort leaves equal scores in the order of blocks and places.
-    order = visual[torch.from_numpy(np.argsort(-tokens.scores[visual].numpy(), kind="stable"))]
-    clips = tokens.clips[order]
-    text = torch.bincount(tokens.clips[~tokens.is_visual], minlength=num_clips)
-    is_first = torch.zeros(len(order), dtype=torch.bool)
-    is_first[torch.from_numpy(np.unique(clips.numpy(), return_index=True)[1])] = True
-    costs = 1 + text[clips] * is_first
-    chosen = order[costs.cumsum(dim=0) <= max_tokens]
-    is_open = torch.zeros(num_clips, dtype=torch.bool)
-    is_open[tokens.clips[chosen]] = True
-    kept = is_open[tokens.clips] & ~tokens.is_visual
-    kept[chosen] = True
-    return kept
-
-
-def _cut(block: KVBlock, keep: Tensor) -> KVBlock:
+def _cut(block: KVBlock, keep: Tensor, joined: Joined | None) -> KVBlock:
     """The block with some of its tokens; one mask cuts everything."""
     if bool(keep.all()):
         return block
     rows = torch.nonzero(keep)[:, 0]
     there = rows.to(block.kv.keys.device)
+    kv = block.kv if joined is None else _with_means(block.kv, joined)
     lengths = [int(clip.sum()) for clip in torch.split(keep, list(block.clip_lengths))]
     return replace(
         block,
         kv=RawKV(
-            keys=block.kv.keys[:, :, there],
-            values=block.kv.values[:, :, there],
-            positions=block.kv.positions[rows],
+            keys=kv.keys[:, :, there],
+            values=kv.values[:, :, there],
+            positions=kv.positions[rows],
         ),
         is_visual=block.is_visual[rows],
         clip_lengths=tuple(length for length in lengths if length),
     )
+
+
+def _with_means(kv: RawKV, joined: Joined) -> RawKV:
+    """A copy in which means of raw keys and of values stand at the places that are joined into.
+    They are rotated to the position of that place, which is one of a real token.
+    """
+    device = kv.keys.device
+    places, group = joined.into.unique(return_inverse=True)
+    rows, places, group = joined.rows.to(device), places.to(device), group.to(device)
+
+    def joining(states: Tensor) -> Tensor:
+        wide = states[:, :, rows].to(torch.promote_types(states.dtype, torch.float32))
+        wide = wide * joined.shares.to(device)[:, None]
+        means = wide.new_zeros(*states.shape[:2], len(places), states.shape[-1])
+        means = means.index_add(2, group, wide)
+        return states.index_copy(2, places, means.to(states.dtype))
+
+    return replace(kv, keys=joining(kv.keys), values=joining(kv.values))

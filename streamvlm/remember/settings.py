@@ -17,6 +17,8 @@ class RecallSettings:
     """See `index.BlockIndex`."""
     max_tokens: int = 0
     """Most tokens that come back at a time, see `recall.fit_to_budget`; 0: whole blocks."""
+    choice: str = "best"
+    """Which ones: a name of `choosing.CHOICES`."""
     candidate_tokens: int = 32_768
     """Blocks that the index finds, up to so many tokens, of which the model says by its attention
     which come back; 0: the index alone says it."""

@@ -54,7 +54,7 @@ def index_keys(kv: RawKV) -> Tensor:
 
 def cut(blocks: list[KVBlock], max_tokens: int) -> list[KVBlock]:
     recall = Recall(blocks=tuple(blocks), scores=tuple(float(b.block_id) for b in blocks))
-    found = fit_to_budget(recall, PROBE, max_tokens, index_keys)
+    found = fit_to_budget(recall, PROBE, index_keys, RecallSettings(max_tokens=max_tokens))
     assert found.scores == tuple(block.block_id for block in found.blocks)
     return list(found.blocks)
 

@@ -50,7 +50,9 @@ ConfigPath = Annotated[
 ]
 MethodNames = Annotated[
     list[str] | None,
-    typer.Option(help=f"Such as uniform@0.25; may come often; else {', '.join(METHODS)}."),
+    typer.Option(
+        help=f"Such as uniform@0.25 or quota:512; may come often; else {', '.join(METHODS)}."
+    ),
 ]
 Videos = Annotated[
     int | None, typer.Option(min=1, help="So many of the first videos; mini: 12, else all.")

@@ -1,7 +1,9 @@
 """Named ways to form the context of an answer, each as settings laid over a config.
 
 `full` is the oracle. `STRATEGY@RATIO` is the oracle with that strategy and nothing else changed, so
-that what differs is the reduction. `service` is the config as it is.
+that what differs is the reduction. `CHOICE:TOKENS` is the oracle that recalls at most so many
+tokens, those of that choice: nothing is reduced before a question comes. `service` is the config as
+it is.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from streamvlm.reduce import (
     build_reducer,
     open_stream,
 )
+from streamvlm.remember.choosing import CHOICES
 from streamvlm.types import VisualTokens
 
 _EVERYTHING = 2**31 - 1
@@ -116,18 +119,23 @@ METHODS: dict[str, Method] = {
 
 
 def method(name: str) -> Method:
-    """The method of this name: one of `METHODS`, or `STRATEGY@RATIO` with a ratio in (0, 1].
+    """The method of this name: one of `METHODS`, `STRATEGY@RATIO` with a ratio in (0, 1], or
+    `CHOICE:TOKENS` with at least one token.
 
     Raises ConfigError that names what is allowed.
     """
     if name in METHODS:
         return METHODS[name]
+    choice, colon, tokens = name.partition(":")
+    if colon and choice in CHOICES:
+        return _of_choice(name, choice, tokens)
     strategy, at, text = name.partition("@")
     if not at or not knobs(strategy):
         adjustable = [f"{each}@RATIO" for each in (*SEGMENT_REDUCERS, *REDUCERS) if knobs(each)]
         raise ConfigError(
             f"no method {name!r}; allowed: {', '.join([*METHODS, *adjustable])}, "
-            "with a RATIO such as 0.25"
+            "with a RATIO such as 0.25, "
+            f"{', '.join(f'{each}:TOKENS' for each in CHOICES)}, with TOKENS such as 512"
         )
     try:
         ratio = float(text)
@@ -139,6 +147,14 @@ def method(name: str) -> Method:
         reduce = {"name": strategy, "keep_ratio": ratio}
         return Method(name=name, settings={**_ORACLE, "reduce": reduce})
     return Method(name=name, settings={**_ORACLE, "reduce": {"name": strategy}}, fitted_ratio=ratio)
+
+
+def _of_choice(name: str, choice: str, tokens: str) -> Method:
+    """Raises ConfigError where `tokens` is no number above 0."""
+    if not (tokens.isascii() and tokens.isdigit() and int(tokens)):
+        raise ConfigError(f"method {name!r}: the tokens must be a whole number > 0, got {tokens!r}")
+    recall = {"recall_tokens": int(tokens), "recall_choice": choice}
+    return Method(name=name, settings={**_ORACLE, "remember": {**_ORACLE["remember"], **recall}})
 
 
 def knobs(strategy: str) -> set[str]:

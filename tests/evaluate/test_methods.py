@@ -11,6 +11,7 @@ from streamvlm.config import Config
 from streamvlm.errors import ConfigError
 from streamvlm.evaluate.methods import METHODS, kept_ratio, method
 from streamvlm.reduce import build_reducer
+from streamvlm.remember.choosing import CHOICES
 from streamvlm.types import VisualTokens
 from tests.reduce.made_tokens import make_tokens
 
@@ -61,6 +62,20 @@ def test_a_strategy_with_a_ratio_is_the_oracle_with_that_alone(name: str) -> Non
     assert made.model_copy(update={"reduce": {"name": "all"}}) == METHODS["full"].over(CONFIG)
 
 
+@pytest.mark.parametrize("name", CHOICES)
+def test_a_choice_is_the_oracle_with_that_and_its_budget_alone(name: str) -> None:
+    made = method(f"{name}:256").over(CONFIG)
+    assert (made.remember.recall_choice, made.remember.recall_tokens) == (name, 256)
+    without = made.remember.model_copy(update={"recall_choice": "best", "recall_tokens": 0})
+    assert made.model_copy(update={"remember": without}) == METHODS["full"].over(CONFIG)
+
+
+@pytest.mark.parametrize("tokens", ["0", "-1", "1.5", "", "many", "0x10"])
+def test_a_wrong_number_of_tokens_is_refused_by_name(tokens: str) -> None:
+    with pytest.raises(ConfigError, match=rf"'quota:{tokens}'.*whole number > 0"):
+        method(f"quota:{tokens}")
+
+
 def test_a_threshold_must_be_fitted_first() -> None:
     with pytest.raises(ConfigError, match=r"dtd@0\.25"):
         method("dtd@0.25").over(CONFIG)
@@ -92,9 +107,11 @@ def test_what_begins_earlier_is_another_video() -> None:
     assert again == 1.0
 
 
-@pytest.mark.parametrize("name", ["", "fool", "all@0.5", "uniform", "fool@0.5", "@0.5", "full@0.5"])
+@pytest.mark.parametrize(
+    "name", ["", "fool", "all@0.5", "uniform", "fool@0.5", "@0.5", "full@0.5", "fool:9"]
+)
 def test_an_unknown_method_is_refused_with_all_that_are_known(name: str) -> None:
-    with pytest.raises(ConfigError, match=r"full, last-4-frames.*dtd@RATIO"):
+    with pytest.raises(ConfigError, match=r"full, last-4-frames.*dtd@RATIO.*best:TOKENS"):
         method(name)
 
 

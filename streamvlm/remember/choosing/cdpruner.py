@@ -49,30 +49,29 @@ class CDPruner:
     def __call__(self, found: FoundTokens, max_tokens: int) -> Chosen:
         """In the order of choice, until the next one would be one too many."""
         relevance = scaled(found.fits.double())
-        new = _most_volume(found.directions.double(), relevance, min(len(found), max_tokens))
+        new = _most_volume(found, relevance, max_tokens)
         order = followed_by(new, strongest_first(relevance))
         return Chosen(rows=found.affordable(order, max_tokens))
 
 
-def _most_volume(directions: Tensor, relevance: Tensor, count: int) -> Tensor:
-    """int64 of at most `count` rows, fewer where no other is new: always the one that adds most to
-    the volume of those before, by Cholesky updates; rows float64 [N,R] and [N].
+def _most_volume(found: FoundTokens, relevance: Tensor, max_tokens: int) -> Tensor:
+    """int64 of distinct rows: always the one that adds most to the volume of those before, by
+    Cholesky updates, until no other is new, or the last one is one too many.
     """
-    is_left = torch.ones(len(relevance), dtype=torch.bool)
-    # Row by row, as a matrix product would tell equal rows apart.
+    directions = found.directions.double()
+    is_left = torch.ones(len(found), dtype=torch.bool)
     new = relevance.square() * directions.square().sum(dim=1)
-    factors = relevance.new_zeros(count, len(relevance))
-    chosen: list[int] = []
-    while len(chosen) < count:
+    factors = relevance.new_zeros(min(len(found), max_tokens), len(found))
+    chosen = torch.empty(0, dtype=torch.int64)
+    for known in range(len(factors)):
         steps = (new / _STEP).round().masked_fill(~is_left, -1)
         row = int((steps == steps.amax()).byte().argmax())
-        if not is_left[row] or new[row] <= _NOTHING_NEW:
+        if new[row] <= _NOTHING_NEW or len(found.affordable(chosen, max_tokens)) < known:
             break
-        known = factors[: len(chosen)]
-        alike = (directions * directions[row]).sum(dim=1) * relevance * relevance[row]
-        part = (alike - (known * known[:, row, None]).sum(dim=0)) / new[row].sqrt()
-        factors[len(chosen)] = part
+        alike = directions @ directions[row] * relevance * relevance[row]
+        part = (alike - factors[:known, row] @ factors[:known]) / new[row].sqrt()
+        factors[known] = part
         new = new - part.square()
         is_left[row] = False
-        chosen.append(row)
-    return torch.tensor(chosen, dtype=torch.int64)
+        chosen = torch.cat([chosen, torch.tensor([row])])
+    return chosen

@@ -89,7 +89,9 @@ def test_a_mean_is_of_keys_and_values_at_the_place_of_a_token() -> None:
     value = mean.kv.values[0, 0, 1, 0]
     assert 1 <= value <= 3 and torch.allclose(mean.kv.values[:, :, 1], value)
     low, high = second.kv.keys[:, :, 1:].aminmax(dim=2)
-    assert ((low <= mean.kv.keys[:, :, 1]) & (mean.kv.keys[:, :, 1] <= high)).all()
+    # Rounding: what has nearly all of the weight may be the highest of all.
+    assert (low - 1e-6 <= mean.kv.keys[:, :, 1]).all()
+    assert (mean.kv.keys[:, :, 1] <= high + 1e-6).all()
 
 
 @every_choice

@@ -43,6 +43,7 @@ class MeTok:
         "the mean of its keys. Clips that were not found lie between neighbours here.",
     )
     num_events: int = 8
+    """Into which the found clips are cut; as many as there are clips where these are fewer."""
 
     def __call__(self, found: FoundTokens, max_tokens: int) -> Chosen:
         """What an event's part is too small for goes to the most attended of all others."""

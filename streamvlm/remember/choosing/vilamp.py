@@ -47,7 +47,9 @@ class ViLAMP:
         "most alike one of the key clip, since reduction seldom left the one of its own cell.",
     )
     most_alike: float = 0.85
+    """Cosine of two clips above which only one of them is a key clip, while others are unlike."""
     temperature: float = 0.01
+    """Of the softmax; the published one starts here and is learned."""
 
     def __call__(self, found: FoundTokens, max_tokens: int) -> Chosen:
         """Where not even one token a clip fits, the least relevant clips are left out; as many

@@ -34,10 +34,10 @@ import numpy as np
 import torch
 from long_streams import case
 from machine import RESULTS, describe, write
-from quality import model
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
+from zoo import model
 
 from streamvlm.config import Config
 from streamvlm.evaluate import report, report_plots, runner

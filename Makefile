@@ -6,13 +6,14 @@ BIN := $(VENV)/bin
 export OMP_WAIT_POLICY := PASSIVE
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: help setup demo check test bench node proto serve clean
+.PHONY: help setup demo check test bench zoo node proto serve clean
 
 help:
 	@echo "make demo    set up, start a test camera whose truth is known and the service, ask ten questions"
 	@echo "make test    set up, run the tests"
 	@echo "make check   formatting, lint, types, import rules, generated code"
 	@echo "make bench   measure; writes benchmarks/results/*.json"
+	@echo "make zoo     measure every strategy of reduction; writes docs/zoo.md, figures and plots"
 	@echo "make node    use the service from Node, from the .proto files alone"
 	@echo "make serve   run the service with configs/embedded.yaml"
 	@echo "make proto   regenerate streamvlm/wire from proto/"
@@ -48,6 +49,12 @@ bench: setup
 	$(BIN)/python benchmarks/spine.py
 	$(BIN)/python benchmarks/reconnect.py
 	$(BIN)/python benchmarks/soak.py
+
+# About an hour on two cores; figures of a GPU: benchmarks/reduce.py there.
+zoo: setup
+	$(BIN)/python benchmarks/zoo.py --processes 2
+	$(BIN)/python benchmarks/reduce.py --device cpu
+	$(BIN)/python benchmarks/zoo_page.py
 
 # Another language, from proto/ alone; needs nodejs and npm.
 node: setup

@@ -18,8 +18,8 @@ from typing import Any
 
 import yaml
 
+from streamvlm.about import About
 from streamvlm.reduce import build_reducer
-from streamvlm.reduce.about import About
 from streamvlm.reduce.table import strategies
 
 HERE = Path(__file__).parent

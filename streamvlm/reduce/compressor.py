@@ -17,7 +17,7 @@ from typing import Annotated, ClassVar, Literal
 
 from annotated_types import Ge, Gt, Le
 
-from streamvlm.reduce.about import About
+from streamvlm.about import About
 from streamvlm.reduce.base import KeepRatio, Signal
 from streamvlm.reduce.budget import TokenBudget
 from streamvlm.reduce.compression import CompressorStream

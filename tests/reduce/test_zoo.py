@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from streamvlm.about import About
 from streamvlm.reduce import REDUCERS, SEGMENT_REDUCERS
-from streamvlm.reduce.about import About
 
 ALL = {**REDUCERS, **SEGMENT_REDUCERS}
 COMPOSED = {"compressor"}

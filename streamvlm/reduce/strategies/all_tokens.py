@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from streamvlm.reduce.about import About
+from streamvlm.about import About
 from streamvlm.reduce.base import ReductionContext, Signal, num_kept
 from streamvlm.reduce.ops import evenly_spaced, keep_rows
 from streamvlm.types import KeptTokens, VisualTokens

@@ -21,7 +21,7 @@ import torch
 from annotated_types import Ge, Gt, Le
 from torch import Tensor
 
-from streamvlm.reduce.about import About
+from streamvlm.about import About
 from streamvlm.reduce.anchors import anchor_rows
 from streamvlm.reduce.base import KeepRatio, Signal, num_kept
 from streamvlm.reduce.holistic import collect

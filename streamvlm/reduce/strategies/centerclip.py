@@ -17,7 +17,7 @@ import torch
 from annotated_types import Ge
 from torch import Tensor
 
-from streamvlm.reduce.about import About
+from streamvlm.about import About
 from streamvlm.reduce.base import KeepRatio, Signal, num_kept
 from streamvlm.reduce.holistic import gather
 from streamvlm.reduce.ops import first_highest, row_lengths

@@ -19,7 +19,7 @@ import torch
 from annotated_types import Ge, Le
 from torch import Tensor
 
-from streamvlm.reduce.about import About
+from streamvlm.about import About
 from streamvlm.reduce.base import ReductionContext, Reference, Signal, num_kept
 from streamvlm.reduce.host import read, send
 from streamvlm.reduce.ops import (

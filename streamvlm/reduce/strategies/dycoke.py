@@ -16,7 +16,7 @@ from typing import Annotated, ClassVar
 from annotated_types import Ge
 from torch import Tensor
 
-from streamvlm.reduce.about import About
+from streamvlm.about import About
 from streamvlm.reduce.base import KeepRatio, Signal, num_kept, shared_out
 from streamvlm.reduce.holistic import gather, own_rows
 from streamvlm.reduce.ops import by_strength, cosine_distance, evenly_spaced, in_steps

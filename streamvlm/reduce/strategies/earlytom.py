@@ -19,7 +19,7 @@ import torch
 from annotated_types import Ge, Le
 from torch import Tensor
 
-from streamvlm.reduce.about import About
+from streamvlm.about import About
 from streamvlm.reduce.base import KeepRatio, Signal, num_kept, shared_out
 from streamvlm.reduce.holistic import gather, own_rows, weigh
 from streamvlm.reduce.host import read

@@ -14,7 +14,7 @@ from typing import ClassVar
 
 import torch
 
-from streamvlm.reduce.about import About
+from streamvlm.about import About
 from streamvlm.reduce.base import KeepRatio, ReductionContext, Signal, num_kept
 from streamvlm.reduce.ops import by_strength, keep_rows
 from streamvlm.reduce.salience import received_attention

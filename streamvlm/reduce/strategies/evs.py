@@ -16,7 +16,7 @@ import torch
 from annotated_types import Gt, Le
 from torch import Tensor
 
-from streamvlm.reduce.about import About
+from streamvlm.about import About
 from streamvlm.reduce.base import KeepRatio, ReductionContext, Signal, num_kept
 from streamvlm.reduce.ops import cosine_distance, evenly_spaced, keep_rows, strongest_rows
 from streamvlm.types import KeptTokens, VisualTokens

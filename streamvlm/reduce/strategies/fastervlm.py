@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from streamvlm.reduce.about import About
+from streamvlm.about import About
 from streamvlm.reduce.base import KeepRatio, ReductionContext, Signal, num_kept
 from streamvlm.reduce.ops import by_strength, keep_rows
 from streamvlm.reduce.salience import received_attention

@@ -18,7 +18,7 @@ import torch
 from annotated_types import Ge, Le
 from torch import Tensor
 
-from streamvlm.reduce.about import About
+from streamvlm.about import About
 from streamvlm.reduce.base import KeepRatio, Signal, num_kept, shared_out
 from streamvlm.reduce.clustering import density_peaks
 from streamvlm.reduce.holistic import gather, weigh

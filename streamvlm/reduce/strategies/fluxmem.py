@@ -17,7 +17,7 @@ import torch
 from annotated_types import Ge, Le
 from torch import Tensor
 
-from streamvlm.reduce.about import About
+from streamvlm.about import About
 from streamvlm.reduce.base import ReductionContext, Signal
 from streamvlm.reduce.clustering import components
 from streamvlm.reduce.ops import (

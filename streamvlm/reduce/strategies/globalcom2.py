@@ -18,7 +18,7 @@ from annotated_types import Ge
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d, interpolate
 
-from streamvlm.reduce.about import About
+from streamvlm.about import About
 from streamvlm.reduce.base import KeepRatio, ReductionContext, Signal, num_kept
 from streamvlm.reduce.host import read
 from streamvlm.reduce.ops import by_strength, in_steps, keep_rows

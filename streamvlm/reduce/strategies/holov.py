@@ -22,7 +22,7 @@ from typing import Annotated, ClassVar
 import torch
 from annotated_types import Ge
 
-from streamvlm.reduce.about import About
+from streamvlm.about import About
 from streamvlm.reduce.base import KeepRatio, ReductionContext, Signal, num_kept
 from streamvlm.reduce.host import read
 from streamvlm.reduce.ops import by_strength, keep_rows

@@ -14,7 +14,7 @@ from typing import Annotated, ClassVar
 from annotated_types import Ge, Le
 from torch import Tensor
 
-from streamvlm.reduce.about import About
+from streamvlm.about import About
 from streamvlm.reduce.base import KeepRatio, ReductionContext, Signal, num_kept
 from streamvlm.reduce.ops import by_strength, cosine_distance, directions, keep_rows, scaled
 from streamvlm.reduce.salience import Salience, needed_for, received_attention

@@ -16,7 +16,7 @@ import torch
 from annotated_types import Gt
 from torch import Tensor
 
-from streamvlm.reduce.about import About
+from streamvlm.about import About
 from streamvlm.reduce.base import KeepRatio, ReductionContext, Signal, num_kept
 from streamvlm.reduce.matching import best_pairs, follow
 from streamvlm.reduce.ops import directions, keep_rows

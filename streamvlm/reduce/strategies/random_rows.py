@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from annotated_types import Ge
 
-from streamvlm.reduce.about import About
+from streamvlm.about import About
 from streamvlm.reduce.base import KeepRatio, ReductionContext, Signal, num_kept
 from streamvlm.reduce.ops import keep_rows
 from streamvlm.types import KeptTokens, VisualTokens

@@ -20,7 +20,7 @@ import torch
 from annotated_types import Gt, Le
 from torch import Tensor
 
-from streamvlm.reduce.about import About
+from streamvlm.about import About
 from streamvlm.reduce.base import KeepRatio, ReductionContext, Signal, num_kept
 from streamvlm.reduce.clustering import components
 from streamvlm.reduce.holistic import standing_rows

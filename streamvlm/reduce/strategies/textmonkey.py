@@ -13,7 +13,7 @@ from typing import ClassVar
 
 import torch
 
-from streamvlm.reduce.about import About
+from streamvlm.about import About
 from streamvlm.reduce.base import KeepRatio, ReductionContext, Signal, num_kept
 from streamvlm.reduce.ops import by_strength, directions, first_highest, in_steps, keep_rows
 from streamvlm.reduce.weighted import merge_weighted

@@ -16,7 +16,7 @@ from typing import Annotated, ClassVar
 import torch
 from annotated_types import Ge
 
-from streamvlm.reduce.about import About
+from streamvlm.about import About
 from streamvlm.reduce.base import KeepRatio, ReductionContext, Signal, num_kept
 from streamvlm.reduce.matching import join_alike
 from streamvlm.reduce.ops import keep_rows, merge_rows

@@ -22,7 +22,7 @@ import torch
 from annotated_types import Ge, Gt
 from torch import Tensor
 
-from streamvlm.reduce.about import About
+from streamvlm.about import About
 from streamvlm.reduce.base import KeepRatio, ReductionContext, Signal, num_kept
 from streamvlm.reduce.host import read
 from streamvlm.reduce.ops import by_strength, directions, group_means, keep_rows, merge_rows

@@ -18,7 +18,7 @@ import torch
 from annotated_types import Gt, Le
 from torch import Tensor
 
-from streamvlm.reduce.about import About
+from streamvlm.about import About
 from streamvlm.reduce.base import KeepRatio, ReductionContext, Signal, num_kept
 from streamvlm.reduce.ops import by_strength, directions, evenly_spaced, first_highest, keep_rows
 from streamvlm.reduce.salience import received_attention

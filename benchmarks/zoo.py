@@ -4,7 +4,8 @@
     python benchmarks/zoo.py --processes 2 --only divprune mmr
 
 The built-in suite, each clip encoded once for all methods: the oracle, the newest frames alone, and
-each strategy at each ratio with everything else as in the oracle. Beside the intervals of each
+each strategy at each ratio with everything else as in the oracle; and each choice of question time
+at each budget of tokens, where nothing is reduced before. Beside the intervals of each
 method stands the composed compressor against each of the others on the same questions: how many
 only one of the two answered rightly, which says more than two intervals that overlap.
 
@@ -44,6 +45,7 @@ from streamvlm.evaluate.outcomes import Outcome
 from streamvlm.evaluate.report import Accuracy, Cost, MethodReport
 from streamvlm.evaluate.suites import mini
 from streamvlm.reduce import REDUCERS, SEGMENT_REDUCERS
+from streamvlm.remember.choosing import CHOICES
 from streamvlm.vlm import VLM, load
 
 BASELINES = ("full", "last-4-frames", "last-8-frames")
@@ -52,6 +54,8 @@ CURVES = ("uniform", "random", "dtd", "compressor")
 CURVE_RATIOS = (0.5,)
 """Besides those of all strategies and 1, which is the oracle."""
 RATIOS = (0.25, 0.17, 0.1, 0.05)
+BUDGETS = (1024, 512, 256, 128)
+"""Tokens that come back, of the some 3,000 that there are at the end of a video."""
 OURS = "compressor"
 BLIND_SEEDS = mini.TEST_SEEDS[-200:]
 """Of videos that are not asked about."""
@@ -84,12 +88,16 @@ def adjustable() -> list[str]:
     return [each for each in (*SEGMENT_REDUCERS, *REDUCERS) if knobs(each)]
 
 
-def names(strategies: Sequence[str], ratios: Sequence[float]) -> list[str]:
-    """Of the methods of these strategies."""
+def names(those: Sequence[str], ratios: Sequence[float]) -> list[str]:
+    """Of the methods of these strategies and choices."""
     return [
-        f"{each}@{ratio}"
-        for each in strategies
-        for ratio in ((*CURVE_RATIOS, *ratios) if each in CURVES else ratios)
+        *(
+            f"{each}@{ratio}"
+            for each in those
+            if each not in CHOICES
+            for ratio in ((*CURVE_RATIOS, *ratios) if each in CURVES else ratios)
+        ),
+        *(f"{each}:{tokens}" for each in those if each in CHOICES for tokens in BUDGETS),
     ]
 
 
@@ -203,12 +211,18 @@ def in_their_places(new: Sequence[Row], old: Sequence[Row]) -> list[Row]:
     places = {name: place for place, name in enumerate([*BASELINES, *CURVES, *_others()])}
 
     def place(name: str) -> tuple[int, float]:
-        strategy, _, ratio = name.partition("@")
-        return places[strategy], -float(ratio or 1)
+        whose, amount = parts_of(name)
+        return places[whose], -amount
 
     rows = {row["method"]: row for row in (*old, *new)}
-    known = [name for name in rows if name.partition("@")[0] in places]
+    known = [name for name in rows if parts_of(name)[0] in places]
     return [rows[name] for name in sorted(known, key=place)]
+
+
+def parts_of(name: str) -> tuple[str, float]:
+    """Whose method it is, and its ratio or its tokens; 1 where it has neither."""
+    whose, _, amount = name.replace(":", "@").partition("@")
+    return whose, float(amount or 1)
 
 
 def main() -> None:
@@ -264,7 +278,8 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--questions", type=int, default=6, help="at each of 4 moments")
     parser.add_argument("--processes", type=int, default=1)
     parser.add_argument("--ratios", type=float, nargs="+", default=list(RATIOS))
-    parser.add_argument("--only", nargs="+", choices=adjustable(), metavar="NAME")
+    known = [*adjustable(), *CHOICES]
+    parser.add_argument("--only", nargs="+", choices=known, metavar="NAME")
     return parser.parse_args()
 
 
@@ -279,7 +294,7 @@ def _wanted(options: argparse.Namespace, has_others: bool) -> list[str]:
 
 
 def _others() -> list[str]:
-    return [each for each in adjustable() if each not in CURVES]
+    return [*(each for each in adjustable() if each not in CURVES), *CHOICES]
 
 
 def _show(result: Mapping[str, Any], measured: set[str]) -> None:

@@ -21,10 +21,12 @@ import yaml
 from streamvlm.about import About
 from streamvlm.reduce import build_reducer
 from streamvlm.reduce.table import strategies
+from streamvlm.remember.choosing import CHOICES
 
 HERE = Path(__file__).parent
 PAGE = HERE.parent / "docs" / "zoo.md"
 RATIOS = (0.25, 0.17, 0.1, 0.05)
+BUDGETS = (1024, 512, 256, 128)
 RANKED_AT = 0.1
 BASELINES = {
     "full": "everything kept",
@@ -77,6 +79,8 @@ def page(zoo: Mapping[str, Any], cpu: Mapping[str, Any], cuda: Mapping[str, Any]
         *_ranking(zoo, rows, _taken(cpu), _taken(cuda)),
         "## What each forgets\n",
         *_families(rows),
+        "## At question time\n",
+        *_choices(rows),
         "## Where they come from\n",
         _origins(),
         "## Not in the zoo\n",
@@ -181,16 +185,14 @@ def _place(
     return name not in ranks, -past[name]["share"] if name in past else 0.0, name
 
 
-def _known(row: Row | None) -> str:
+def _known(row: Row | None, *, with_kept: bool = True) -> str:
     if row is None:
         return "-"
     kept = row["cost"]["kept_ratio"]
     now = row["groups"].get("now")
-    parts = [
-        _percent(row["groups"].get("past")),
-        f"{100 * now['share']:.0f}" if now else "-",
-        "-" if kept is None else f"{100 * kept:.0f} %",
-    ]
+    parts = [_percent(row["groups"].get("past")), f"{100 * now['share']:.0f}" if now else "-"]
+    if with_kept:
+        parts.append("-" if kept is None else f"{100 * kept:.0f} %")
     return " / ".join(parts)
 
 
@@ -253,9 +255,21 @@ def forgotten(full: Row, row: Row) -> str:
     return "; ".join(most[:MOST_FORGOTTEN]) or "-"
 
 
+def _choices(rows: Mapping[str, Row]) -> Iterable[str]:
+    yield """Nothing is reduced before; of all that memory holds, so many tokens come back, which
+depends on the question. In each cell: of the past right in % (95 % interval) / of now right.
+"""
+    lines = []
+    for name in CHOICES:
+        known = [rows.get(f"{name}:{tokens}") for tokens in BUDGETS]
+        lines.append([f"`{name}`", *(_known(row, with_kept=False) for row in known)])
+    yield _table(["choice", *(f"{tokens} tokens" for tokens in BUDGETS)], lines)
+
+
 def _origins() -> str:
     heads = "method", "idea", "paper", "kind", "needs", "lag, clips", "cost of a clip", "licence"
     lines = [_origin(name, kind) for name, kind in strategies().items()]
+    lines += [_origin(name, kind) for name, kind in CHOICES.items()]
     return (
         "N tokens of size D in a clip, k of them kept. The licence is that of the authors' code;\n"
         "nothing here was copied from it.\n\n" + _table([*heads, "what stands for what"], lines)
@@ -266,7 +280,9 @@ def _origin(name: str, strategy: type[Any]) -> list[str]:
     module = sys.modules[strategy.__module__]
     file = strategy.__module__.replace(".", "/") + ".py"
     idea = (module.__doc__ or "-").partition("\n")[0].rstrip(".")
-    needs = ", ".join(sorted(build_reducer({"name": name}).needs)) or "nothing"
+    needs = "the question"
+    if name in strategies():
+        needs = ", ".join(sorted(build_reducer({"name": name}).needs)) or "nothing"
     about: About | None = getattr(strategy, "about", None)
     said = (
         ["-", "-", needs, "-", "-", "-", "-"]

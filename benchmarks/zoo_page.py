@@ -306,7 +306,7 @@ def _paper(title: str, year: int | None, arxiv: str) -> str:
 
 
 def _missing() -> Iterable[str]:
-    yield "Not possible without training, or before there is a question:\n"
+    yield "Not possible without training, not before there is a question, or not built:\n"
     found = yaml.safe_load((HERE / "not_in_the_zoo.yaml").read_text())
     lines = [
         [each["method"], _paper(each["paper"], None, each["arxiv"]), each["reason"]]

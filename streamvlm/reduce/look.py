@@ -17,10 +17,10 @@ from torch import Tensor
 
 from streamvlm.reduce.base import Reference
 from streamvlm.reduce.budget import Allowance
+from streamvlm.reduce.change import ClipChange
 from streamvlm.reduce.host import read, send
 from streamvlm.reduce.ops import cosine_distances, ranked
 from streamvlm.reduce.segment import Compared, static_runs
-from streamvlm.reduce.strategies import dtd
 from streamvlm.types import VisualTokens
 
 if TYPE_CHECKING:
@@ -133,10 +133,10 @@ def _ask(standings: Sequence[Standing], clips: Sequence[VisualTokens]) -> _Asked
     )
 
 
-def _change(standings: Sequence[Standing], clips: Sequence[VisualTokens]) -> dtd.Change:
+def _change(standings: Sequence[Standing], clips: Sequence[VisualTokens]) -> ClipChange:
     """Of clips whose streams have a reference."""
     references = [each.reference for each in standings if each.reference is not None]
-    step, device = standings[0].settings.dtd, clips[0].features.device
+    step, device = standings[0].settings.dtd.rule, clips[0].features.device
     distance = step.distances(clips, [each.features for each in references])
     age = torch.stack([each.age for each in references])
     own = [number for each in standings for number in (each.clip_index, each.allowance.threshold)]

@@ -50,6 +50,12 @@ def take_rows(tokens: VisualTokens, rows: Tensor) -> KeptTokens:
     )
 
 
+def whole_clip(tokens: VisualTokens, max_kept: int | None) -> KeptTokens:
+    """All tokens; under a cap evenly spaced ones, as nothing ranks cells without a distance."""
+    count = len(tokens) if max_kept is None else min(len(tokens), max_kept)
+    return take_rows(tokens, evenly_spaced(len(tokens), count, tokens.features.device))
+
+
 def _check_rows(rows: Tensor, num_total: int) -> None:
     """Raise ValueError unless the sorted `rows` are distinct and in [0, num_total)."""
     # One boolean for all three conditions: on a GPU each one read costs a synchronisation.

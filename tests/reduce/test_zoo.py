@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from streamvlm.about import About
-from streamvlm.reduce import REDUCERS, SEGMENT_REDUCERS
+from streamvlm.reduce import REDUCERS, SEGMENT_REDUCERS, strategies, table
 
 ALL = {**REDUCERS, **SEGMENT_REDUCERS}
 COMPOSED = {"compressor"}
@@ -27,3 +27,12 @@ def test_a_strategy_says_where_it_comes_from(name: str) -> None:
 def test_every_strategy_has_its_formula_among_the_references() -> None:
     references = {path.stem for path in (Path(__file__).parent / "references").glob("[a-z]*.py")}
     assert set(ALL) - COMPOSED <= references
+
+
+def test_the_table_is_in_order() -> None:
+    assert list(table.strategies()) == sorted(table.strategies())
+
+
+def test_no_file_of_a_strategy_is_long() -> None:
+    for path in Path(strategies.__path__[0]).glob("*.py"):
+        assert len(path.read_text().splitlines()) <= 150, path.name

@@ -16,47 +16,22 @@ from dataclasses import dataclass, fields
 from typing import Annotated, ClassVar, Literal
 
 import torch
-from annotated_types import Ge, Le
+from annotated_types import Ge
 from torch import Tensor
 
 from streamvlm.about import About
-from streamvlm.reduce.base import ReductionContext, Reference, Signal, num_kept
+from streamvlm.reduce.base import ReductionContext, Signal
+from streamvlm.reduce.change import ChangeRule, ClipChange, Distance, reference_of
 from streamvlm.reduce.host import read, send
 from streamvlm.reduce.ops import (
     by_strength,
     cosine_distance,
-    cosine_distances,
-    evenly_spaced,
-    neighbour_distance,
     ranked,
-    row_lengths,
     strongest_rows,
     take_rows,
+    whole_clip,
 )
 from streamvlm.types import KeptTokens, VisualTokens
-
-Distance = Annotated[float, Ge(0), Le(2)]
-"""1 - cosine: 0 same direction, 1 unrelated, 2 opposite."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Change:
-    """How a clip differs from what was last kept of its cells."""
-
-    distance: Tensor
-    """float [...,N]: of a clip, or of several."""
-    is_changed: Tensor
-    """bool [...,N]: beyond the threshold. One minus their share is the drop ratio of the curve:
-    neither refreshes nor caps are in it."""
-    is_cut: Tensor
-    """bool [...]: another scene."""
-    is_due: Tensor
-    """bool [...,N]: whose turn it is to be refreshed, or who missed it under a cap."""
-
-    @property
-    def is_worth_keeping(self) -> Tensor:
-        """bool [...,N]: for any of these reasons."""
-        return self.is_changed | self.is_cut[..., None] | self.is_due
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,6 +74,15 @@ class DTD:
             if not is_shared and getattr(self, setting.name) != setting.default:
                 raise ValueError(f'{setting.name} has no effect with compare_with="previous"')
 
+    @property
+    def rule(self) -> ChangeRule:
+        """How clips are compared."""
+        return ChangeRule(
+            neighbourhood=self.neighbourhood,
+            cut_threshold=self.cut_threshold,
+            max_age=self.max_age,
+        )
+
     def __call__(self, tokens: VisualTokens, context: ReductionContext) -> KeptTokens:
         """Keep the cells that changed; all while there is nothing of this grid to compare with."""
         return self.reduce_many([tokens], [context])[0]
@@ -112,27 +96,27 @@ class DTD:
         pairs = list(zip(clips, contexts, strict=True))
         if self.compare_with == "previous":
             return [self._against_previous(*pair) for pair in pairs]
-        known = [_reference_of(*pair) is not None for pair in pairs]
+        known = [reference_of(*pair) is not None for pair in pairs]
         rows = iter(
             self._against_kept(
                 [pair for pair, is_known in zip(pairs, known, strict=True) if is_known]
             )
         )
         return [
-            take_rows(clip, next(rows)) if is_known else _whole_clip(clip, context.max_kept)
+            take_rows(clip, next(rows)) if is_known else whole_clip(clip, context.max_kept)
             for (clip, context), is_known in zip(pairs, known, strict=True)
         ]
 
     def _against_kept(self, pairs: Sequence[tuple[VisualTokens, ReductionContext]]) -> list[Tensor]:
         """int64 [K] each, in order: the rows that are kept where there is a reference."""
-        references = [found for pair in pairs if (found := _reference_of(*pair))]
+        references = [found for pair in pairs if (found := reference_of(*pair))]
         if not references:
             return []
         clips = [clip for clip, _ in pairs]
-        distance = self.distances(clips, [each.features for each in references])
+        distance = self.rule.distances(clips, [each.features for each in references])
         index = send([context.clip_index for _, context in pairs], distance.device).long()
         age = torch.stack([each.age for each in references])
-        worth = self.judge(distance, age, index[:, None], self.threshold).is_worth_keeping
+        worth = self.rule.judge(distance, age, index[:, None], self.threshold).is_worth_keeping
         rows = by_strength(worth.byte())
         (counts,) = read(worth.sum(dim=-1))
         kept = []
@@ -147,59 +131,20 @@ class DTD:
                 kept.append(strongest.sort().values)
         return kept
 
-    def compare(self, tokens: VisualTokens, context: ReductionContext) -> Change | None:
+    def compare(self, tokens: VisualTokens, context: ReductionContext) -> ClipChange | None:
         """How the clip differs from what was last kept; None without anything to compare with."""
-        reference = _reference_of(tokens, context)
+        reference = reference_of(tokens, context)
         if reference is None:
             return None
-        (distance,) = self.distances([tokens], [reference.features])
-        return self.judge(distance, reference.age, context.clip_index, self.threshold)
-
-    def distances(self, clips: Sequence[VisualTokens], references: Sequence[Tensor]) -> Tensor:
-        """float [S,N]: of clips of one grid to what was last kept of each; 0 for a zero vector."""
-        features = [clip.features for clip in clips]
-        if self.neighbourhood == 1:
-            distance, lengths = cosine_distances(features, references)
-        else:
-            grid, pairs = clips[0].grid_thw, zip(features, references, strict=True)
-            distance = torch.stack([neighbour_distance(*pair, grid) for pair in pairs])
-            lengths = torch.stack([row_lengths(each) for each in features])
-        # A zero vector (padding) says nothing: it is no change, whatever was there before.
-        return distance.masked_fill(lengths == 0, 0.0)
-
-    def judge(
-        self, distance: Tensor, age: Tensor, clip_index: Tensor | int, threshold: Tensor | float
-    ) -> Change:
-        """What follows from distances and ages [...,N]; index and threshold are those of the clip,
-        or [S,1] of several.
-        """
-        turn = torch.arange(age.shape[-1], device=age.device) + clip_index
-        return Change(
-            distance=distance,
-            is_changed=distance > threshold,
-            # In float64 the mean is the same in any order of adding.
-            is_cut=distance.mean(dim=-1, dtype=torch.float64) > self.cut_threshold,
-            is_due=(turn % self.max_age == 0) | (age + 1 >= self.max_age),
-        )
+        (distance,) = self.rule.distances([tokens], [reference.features])
+        return self.rule.judge(distance, reference.age, context.clip_index, self.threshold)
 
     def _against_previous(self, tokens: VisualTokens, context: ReductionContext) -> KeptTokens:
         previous = context.previous
         if previous is None or previous.grid_thw != tokens.grid_thw:
-            return _whole_clip(tokens, context.max_kept)
+            return whole_clip(tokens, context.max_kept)
         distance = cosine_distance(tokens.features, previous.features)
         # Dropped iff cos > tau, so a cell exactly at the threshold stays.
         keep = distance >= self.threshold
         rows = strongest_rows(keep, distance, at_least=0, at_most=context.max_kept)
         return take_rows(tokens, rows.sort().values)
-
-
-def _reference_of(tokens: VisualTokens, context: ReductionContext) -> Reference | None:
-    """What was last kept, where it is of the grid of this clip."""
-    reference = context.reference
-    return reference if reference and reference.grid_thw == tokens.grid_thw else None
-
-
-def _whole_clip(tokens: VisualTokens, max_kept: int | None) -> KeptTokens:
-    """All tokens; under a cap evenly spaced ones, as nothing ranks cells without a distance."""
-    count = num_kept(len(tokens), 1.0, max_kept)
-    return take_rows(tokens, evenly_spaced(len(tokens), count, tokens.features.device))

@@ -102,7 +102,7 @@ def test_the_config_names_the_strategy(reduce: Run, tmp_path: Path) -> None:
         (("sound.mp4",), "sound.mp4 is not video that can be decoded"),
         (("rtsp://host/1",), "there is no such file"),
         ((".",), "not a file"),
-        (("made.mp4", "--strategy", "none"), "'none' is no strategy; known: compressor"),
+        (("made.mp4", "--strategy", "none"), "'none' is no strategy; known: all, aot"),
         (("made.mp4", "--set", "treshold=1"), "'treshold'; allowed: threshold"),
         (("made.mp4", "--checkpoint", "random:big"), "random:qwen3-vl-tiny"),
         (("made.mp4", "--picture", "none/sheet.png"), "cannot write none/sheet.png"),

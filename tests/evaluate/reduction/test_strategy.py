@@ -49,10 +49,10 @@ def test_a_value_is_a_number_a_truth_or_a_word(name: str, text: str, value: obje
 @pytest.mark.parametrize(
     ("name", "settings", "named"),
     [
-        ("none", [], "name = 'none' is no strategy; known: compressor"),
+        ("none", [], "name = 'none' is no strategy; known: all, aot"),
         ("none@0.5", [], "name = 'none' is no strategy"),
         ("uniform@2", [], "(0, 1], got '2'"),
-        ("all@0.5", [], "all has no ratio; those that have: compressor, holitom"),
+        ("all@0.5", [], "all has no ratio; those that have: aot, centerclip"),
         ("dtd", ["treshold=1"], "no setting 'treshold'; allowed: threshold"),
         ("dtd", ["threshold=9"], "threshold = 9"),
         ("dtd", ["threshold"], "KEY=VALUE"),

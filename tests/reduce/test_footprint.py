@@ -65,7 +65,7 @@ def test_what_a_stream_holds_never_exceeds_its_bound(spec: dict[str, Any]) -> No
     stream, most = open_stream(build_reducer(spec), SEGMENT_CLIPS), most_bytes(spec)
     assert stream.num_bytes == 0
     held = []
-    for number, clip in enumerate(day(250)):
+    for number, clip in enumerate(day(130)):
         stream.push(clip, None)
         held.append(stream.num_bytes)
         if number == 120:

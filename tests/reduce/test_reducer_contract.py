@@ -60,8 +60,9 @@ def moving_clips(size: int, count: int = 6, **options: Any) -> list[VisualTokens
 
 @every_strategy
 @every_size
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
-@pytest.mark.parametrize("with_deepstack", [True, False], ids=["deepstack", "plain"])
+@pytest.mark.parametrize(
+    ("dtype", "with_deepstack"), [(torch.float32, True), (torch.bfloat16, False)], ids=str
+)
 def test_kept_rows_are_real_ones_in_order(
     spec: dict[str, Any], size: int, dtype: torch.dtype, with_deepstack: bool
 ) -> None:
@@ -132,7 +133,7 @@ def test_a_stream_in_one_go_equals_the_same_stream_in_pieces(
 ) -> None:
     clips = moving_clips(size, count=8)
     whole = reduce_stream(build_reducer(spec), clips)
-    for cut in range(1, len(clips)):
+    for cut in (1, 4, 7):
         context = ReductionContext()
         for tokens in clips[:cut]:
             _, context = reduce_clip(build_reducer(spec), tokens, context)

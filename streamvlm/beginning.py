@@ -11,7 +11,7 @@ from streamvlm.pipeline import StreamPipeline
 from streamvlm.recalling import Recalling
 from streamvlm.reduce import build_reducer, open_stream
 from streamvlm.remember import KVMemory, RecallSettings, Rung, SharedBudget, Storage
-from streamvlm.types import Tier
+from streamvlm.types import Signal, Tier
 from streamvlm.vlm import VLM
 
 log = logging.getLogger(__name__)
@@ -57,9 +57,9 @@ class Beginning:
         self._shared = SharedBudget({tier: limit for tier, limit in totals.items() if limit})
 
     @property
-    def needs_salience(self) -> bool:
-        """Whether the reducer asks how much the vision tower attends to each token."""
-        return "salience" in self._reducer.needs
+    def signals(self) -> frozenset[Signal]:
+        """What the reducer asks the vision tower to tell of each token."""
+        return self._reducer.needs
 
     def pipeline(self, folder: Path | None = None) -> StreamPipeline:
         """A stream that has seen nothing; `folder` is for what it keeps on the disk. Raises

@@ -62,7 +62,7 @@ class StreamEngine:
         self._encoder = Encoder(
             tower=vlm,
             max_batch_clips=config.encode.max_batch_clips,
-            with_salience=self._beginning.needs_salience,
+            signals=self._beginning.signals,
         )
         limits = config.engine
         self._streams = StreamTable(limits.max_streams)

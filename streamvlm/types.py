@@ -20,7 +20,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from streamvlm.errors import InvalidInputError
 
@@ -276,6 +276,10 @@ class GridRule:
             rows = math.ceil(height * scale / cell) * cell
             columns = math.ceil(width * scale / cell) * cell
         return rows, columns
+
+
+Signal = Literal["salience"]
+"""What a vision tower tells of each token where somebody asks: a field of `VisualTokens`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -15,7 +15,7 @@ from streamvlm.recalling import Recalling
 from streamvlm.reduce import build_reducer, open_stream
 from streamvlm.remember import DEFAULTS, KVMemory
 from streamvlm.respond import Answering
-from streamvlm.types import Clip, Question, Sampling
+from streamvlm.types import Clip, Question, Sampling, Signal
 from streamvlm.vlm.qwen import QwenVL
 from streamvlm.vlm.random_weights import tiny_tokenizer
 
@@ -56,10 +56,14 @@ def make_pipeline(
 
 
 def feed(
-    pipeline: StreamPipeline, clips: list[Clip], batch: int = 1, *, with_salience: bool = False
+    pipeline: StreamPipeline,
+    clips: list[Clip],
+    batch: int = 1,
+    *,
+    signals: frozenset[Signal] = frozenset(),
 ) -> None:
     """Bring clips into the pipeline, `batch` at a time through the vision tower."""
-    encoder = Encoder(tower=pipeline._vlm, max_batch_clips=batch, with_salience=with_salience)
+    encoder = Encoder(tower=pipeline._vlm, max_batch_clips=batch, signals=signals)
     for start in range(0, len(clips), batch):
         some = clips[start : start + batch]
         new = [clip for clip in some if pipeline.admit(clip)]

@@ -28,7 +28,7 @@ def lived(vlm: QwenVL, reduce: dict[str, Any]) -> StreamPipeline:
     feed(
         pipeline,
         [make_clip(i, pixels, size=size) for i, pixels in enumerate(pictures)],
-        with_salience="salience" in build_reducer(reduce).needs,
+        signals=build_reducer(reduce).needs,
     )
     return pipeline
 

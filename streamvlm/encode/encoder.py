@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from streamvlm.encode.preprocess import preprocess
-from streamvlm.types import Clip, VisualTokens
+from streamvlm.types import Clip, Signal, VisualTokens
 from streamvlm.vlm.patches import PatchSpec
 
 
@@ -39,10 +39,10 @@ class VisionTower(Protocol):
         """
         ...
 
-    def encode_with_salience(
-        self, patches: Tensor, grid_thw: list[tuple[int, int, int]]
-    ) -> tuple[Tensor, Tensor | None, Tensor]:
-        """The same, and the salience of each token, float [N]."""
+    def encode_with_signals(
+        self, patches: Tensor, grid_thw: list[tuple[int, int, int]], signals: frozenset[Signal]
+    ) -> tuple[Tensor, Tensor | None, Mapping[Signal, Tensor]]:
+        """The same, and each of the signals, float [N]."""
         ...
 
 
@@ -53,8 +53,8 @@ class Encoder:
     tower: VisionTower
     max_batch_clips: int
     """Most clips in one forward."""
-    with_salience: bool = False
-    """Whether the tokens tell how much the tower attends to them, which costs a little."""
+    signals: frozenset[Signal] = frozenset()
+    """What the tokens tell besides their features; each costs something."""
 
     def __post_init__(self) -> None:
         if self.max_batch_clips < 1:
@@ -77,15 +77,16 @@ class Encoder:
         pixels = torch.from_numpy(np.stack([clip.pixels for clip in clips]))
         patches, patch_grid = preprocess(pixels, spec, self.tower.device)
         grids = [patch_grid] * len(clips)
-        salience: Tensor | None = None
-        if self.with_salience:
-            features, deepstack, salience = self.tower.encode_with_salience(patches, grids)
+        told: Mapping[Signal, Tensor] = {}
+        if self.signals:
+            features, deepstack, told = self.tower.encode_with_signals(patches, grids, self.signals)
         else:
             features, deepstack = self.tower.encode(patches, grids)
         t, h, w = patch_grid
         grid_thw = (t, h // spec.merge_size, w // spec.merge_size)
         cells = _cells(grid_thw, features.device)
         nothing = [None] * len(clips)
+        signals = {signal: values.chunk(len(clips)) for signal, values in told.items()}
         # Copies, because a view would keep the tokens of the whole batch alive with those of one.
         return [
             VisualTokens(
@@ -95,13 +96,13 @@ class Encoder:
                 interval=clip.interval,
                 pts_seconds=clip.pts_seconds,
                 deepstack=None if levels is None else levels.clone(),
-                salience=None if attended is None else attended.clone(),
+                **{signal: values[number].clone() for signal, values in signals.items()},
             )
-            for clip, own, levels, attended in zip(
+            for number, clip, own, levels in zip(
+                range(len(clips)),
                 clips,
                 features.chunk(len(clips)),
                 nothing if deepstack is None else deepstack.chunk(len(clips), dim=1),
-                nothing if salience is None else salience.chunk(len(clips)),
                 strict=True,
             )
         ]

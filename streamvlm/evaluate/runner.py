@@ -33,6 +33,7 @@ from streamvlm.types import (
     MemoryStatus,
     Question,
     Sampling,
+    Signal,
     Usage,
     UtcInterval,
     VisualTokens,
@@ -86,7 +87,7 @@ def run(
     encoder = Encoder(
         tower=vlm,
         max_batch_clips=config.encode.max_batch_clips,
-        with_salience=any("salience" in build_reducer(each.reduce).needs for each in configs),
+        signals=frozenset[Signal]().union(*(build_reducer(each.reduce).needs for each in configs)),
     )
     for case in cases:
         _check_order(case)

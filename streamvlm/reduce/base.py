@@ -5,18 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
-from typing import Annotated, Any, Literal, Protocol, runtime_checkable
+from typing import Annotated, Any, Protocol, runtime_checkable
 
 from annotated_types import Gt, Le
 from torch import Generator, Tensor
 
 from streamvlm.types import KeptTokens, VisualTokens
+from streamvlm.types import Signal as Signal
 
 KeepRatio = Annotated[float, Gt(0), Le(1)]
 """Kept / total, in (0, 1]: the only ratio there is."""
-
-Signal = Literal["salience"]
-"""What a strategy may ask the encoder for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -73,6 +71,14 @@ class Carrying(Protocol):
     def advance(self, tokens: VisualTokens, context: ReductionContext) -> tuple[KeptTokens, Any]:
         """What the call gives, and the `carried` of the next clip: of a size that does not grow."""
         ...
+
+
+def told(tokens: VisualTokens, signal: Signal) -> Tensor:
+    """float [N]. Raises ValueError where the encoder was not asked for it."""
+    values: Tensor | None = getattr(tokens, signal)
+    if values is None:
+        raise ValueError(f"these tokens do not tell their {signal}; see Encoder.signals")
+    return values
 
 
 def num_kept(num_total: int, keep_ratio: float, max_kept: int | None = None) -> int:

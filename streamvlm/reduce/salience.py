@@ -6,7 +6,7 @@ from typing import Literal
 
 from torch import Tensor
 
-from streamvlm.reduce.base import Signal
+from streamvlm.reduce.base import Signal, told
 from streamvlm.types import VisualTokens
 
 Salience = Literal["attention", "novelty"]
@@ -21,6 +21,4 @@ def needed_for(salience: Salience) -> frozenset[Signal]:
 
 def received_attention(tokens: VisualTokens) -> Tensor:
     """float [N]. Raises ValueError where the encoder was not asked for it."""
-    if tokens.salience is None:
-        raise ValueError("these tokens do not tell their salience; see Encoder.with_salience")
-    return tokens.salience
+    return told(tokens, "salience")

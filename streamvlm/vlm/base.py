@@ -8,7 +8,7 @@ from typing import Protocol
 import torch
 from torch import Tensor, device
 
-from streamvlm.types import InputTokens, KeptTokens, RawKV, VisualTokens
+from streamvlm.types import InputTokens, KeptTokens, RawKV, Signal, VisualTokens
 from streamvlm.vlm.patches import PatchSpec
 from streamvlm.vlm.positions import Cursor
 
@@ -109,12 +109,14 @@ class VLM(Protocol):
         """
         ...
 
-    def encode_with_salience(
-        self, patches: Tensor, grid_thw: list[tuple[int, int, int]]
-    ) -> tuple[Tensor, Tensor | None, Tensor]:
-        """`encode`, and float [N] in float32 at least, the attention that the patches of each token
-        receive in the last layer of the tower that sees whole pictures: mean over heads and
-        queries, 1 in all for each temporal patch of a clip. Costs that layer's attention once more.
+    def encode_with_signals(
+        self, patches: Tensor, grid_thw: list[tuple[int, int, int]], signals: frozenset[Signal]
+    ) -> tuple[Tensor, Tensor | None, Mapping[Signal, Tensor]]:
+        """`encode`, and each of `signals`, float [N] in float32 at least.
+
+        "salience": the attention that the patches of each token receive in the last layer of the
+        tower that sees whole pictures: mean over heads and queries, 1 in all for each temporal
+        patch of a clip. Costs that layer's attention once more.
         """
         ...
 

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from streamvlm.types import InputTokens, KeptTokens, RawKV, VisualTokens
+from streamvlm.types import InputTokens, KeptTokens, RawKV, Signal, VisualTokens
 from streamvlm.vlm.base import Context, Prefilled
 from streamvlm.vlm.context import KVContext, over, room_for
 from streamvlm.vlm.identity import identity_of
@@ -22,7 +22,7 @@ from streamvlm.vlm.patch_projection import PatchProjection
 from streamvlm.vlm.patches import PatchSpec
 from streamvlm.vlm.positions import Cursor
 from streamvlm.vlm.raw_keys import Caught, catch
-from streamvlm.vlm.salience import salience_riding, split_off
+from streamvlm.vlm.signals import signals_riding, split_off
 from streamvlm.vlm.together import run_together
 
 
@@ -156,14 +156,14 @@ class QwenVL:
             return output.pooler_output, None
         return output.pooler_output, torch.stack(output.deepstack_features)
 
-    def encode_with_salience(
-        self, patches: Tensor, grid_thw: list[tuple[int, int, int]]
-    ) -> tuple[Tensor, Tensor | None, Tensor]:
-        """See `VLM.encode_with_salience`."""
-        with salience_riding(self._vision):
+    def encode_with_signals(
+        self, patches: Tensor, grid_thw: list[tuple[int, int, int]], signals: frozenset[Signal]
+    ) -> tuple[Tensor, Tensor | None, Mapping[Signal, Tensor]]:
+        """See `VLM.encode_with_signals`."""
+        with signals_riding(self._vision, signals):
             merged, deepstack = self.encode(patches, grid_thw)
-        features, salience = split_off(merged)
-        return features, deepstack, salience
+        features, told = split_off(merged, signals)
+        return features, deepstack, told
 
     def lay_out_prefix(self) -> tuple[InputTokens, Cursor]:
         """See `VLM.lay_out_prefix`."""

@@ -184,7 +184,7 @@ def test_signals_that_are_not_needed_may_be_missing(spec: dict[str, Any]) -> Non
     if "salience" not in reducer.needs:
         assert len(reducer(tokens, ReductionContext())) <= 7
     else:
-        with pytest.raises(ValueError, match="with_salience"):
+        with pytest.raises(ValueError, match="do not tell their salience"):
             reducer(tokens, ReductionContext())
 
 

@@ -10,12 +10,14 @@ import torch
 from torch import Tensor
 
 from streamvlm.encode import Encoder, preprocess
-from streamvlm.types import Clip
+from streamvlm.types import Clip, Signal
 from streamvlm.vlm import load
 from streamvlm.vlm import packed_attention as packed
 from streamvlm.vlm.qwen import QwenVL
 from streamvlm.vlm.salience import last_full_attention
 from tests.conftest import clip_size, make_clip
+
+SALIENCE: frozenset[Signal] = frozenset({"salience"})
 
 
 @cache
@@ -91,7 +93,7 @@ def test_it_is_a_plain_softmax_of_the_towers_queries_and_keys(
 ) -> None:
     vlm = sharp_vlm(family)
     clips = [make_clip(index, size=clip_size(vlm, *shape)) for index in range(3)]
-    for clip, tokens in zip(clips, encoded(vlm, clips, with_salience=True), strict=True):
+    for clip, tokens in zip(clips, encoded(vlm, clips, signals=SALIENCE), strict=True):
         expected = plain_received(vlm, clip)
         assert expected.std() > 0.1 * expected.mean(), "else their order would not show"
         assert torch.allclose(tokens.salience, expected, atol=1e-6, rtol=1e-4)
@@ -106,16 +108,16 @@ def test_clips_of_many_sizes_in_one_forward(vlm: QwenVL, monkeypatch: pytest.Mon
         preprocess(torch.from_numpy(clip.pixels.copy())[None], vlm.patch_spec) for clip in clips
     ]
     monkeypatch.setattr(packed, "_MOST_SCORES", 1000)
-    _, _, salience = vlm.encode_with_salience(
-        torch.cat([patches for patches, _ in made]), [grid for _, grid in made]
+    _, _, told = vlm.encode_with_signals(
+        torch.cat([patches for patches, _ in made]), [grid for _, grid in made], SALIENCE
     )
-    for clip, own in zip(clips, salience.split([12, 35, 12]), strict=True):
+    for clip, own in zip(clips, told["salience"].split([12, 35, 12]), strict=True):
         assert torch.allclose(own, plain_received(vlm, clip), atol=1e-6, rtol=1e-4)
 
 
 def test_asking_changes_no_other_number(vlm: QwenVL) -> None:
     clips = [make_clip(index, size=clip_size(vlm)) for index in range(3)]
-    asked, plain = encoded(vlm, clips, with_salience=True), encoded(vlm, clips)
+    asked, plain = encoded(vlm, clips, signals=SALIENCE), encoded(vlm, clips)
     for one, other in zip(asked, plain, strict=True):
         assert torch.equal(one.features, other.features) and one.features.is_contiguous()
         assert (one.deepstack is None) is (other.deepstack is None)
@@ -137,7 +139,7 @@ def test_nothing_is_computed_where_nobody_asks(
     clips = [make_clip(index, size=clip_size(vlm)) for index in range(4)]
     encoded(vlm, clips)
     assert not calls
-    encoded(vlm, clips, with_salience=True)
+    encoded(vlm, clips, signals=SALIENCE)
     assert len(calls) == 1, "one layer, all clips together"
     encoded(vlm, clips)
     assert len(calls) == 1 and not packed._asked
@@ -146,7 +148,7 @@ def test_nothing_is_computed_where_nobody_asks(
 @pytest.mark.parametrize("dtype", ["bfloat16", "float64"])
 def test_it_is_exact_beside_numbers_of_any_width(family: str, dtype: str) -> None:
     vlm = load(f"random:{family}-tiny", dtype=dtype, device="cpu")
-    (tokens,) = encoded(vlm, [make_clip(0, size=clip_size(vlm))], with_salience=True)
+    (tokens,) = encoded(vlm, [make_clip(0, size=clip_size(vlm))], signals=SALIENCE)
     assert tokens.features.dtype == getattr(torch, dtype)
     assert tokens.salience.dtype == (torch.float64 if dtype == "float64" else torch.float32)
     assert abs(float(tokens.salience.sum()) - 1) < 1e-6

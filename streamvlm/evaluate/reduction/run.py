@@ -64,7 +64,7 @@ def _encoded(
     encoder = Encoder(
         tower=vlm,
         max_batch_clips=config.encode.max_batch_clips,
-        with_salience="salience" in reducer.needs,
+        signals=reducer.needs,
     )
     source = iter(clips)
     while True:

@@ -278,7 +278,7 @@ class GridRule:
         return rows, columns
 
 
-Signal = Literal["salience"]
+Signal = Literal["salience", "sensitivity"]
 """What a vision tower tells of each token where somebody asks: a field of `VisualTokens`."""
 
 
@@ -302,6 +302,8 @@ class VisualTokens:
     other models."""
     salience: Tensor | None = None
     """float [N], how much the vision tower attends to each token; None where nobody asked."""
+    sensitivity: Tensor | None = None
+    """float [N], how much each feature changes with what it is made of; None where nobody asked."""
 
     def __post_init__(self) -> None:
         n = math.prod(self.grid_thw)
@@ -311,6 +313,8 @@ class VisualTokens:
             _check("VisualTokens.deepstack", self.deepstack, "float", (None, *self.features.shape))
         if self.salience is not None:
             _check("VisualTokens.salience", self.salience, "float", (n,))
+        if self.sensitivity is not None:
+            _check("VisualTokens.sensitivity", self.sensitivity, "float", (n,))
 
     def __len__(self) -> int:
         return int(self.features.shape[0])

@@ -117,6 +117,10 @@ class VLM(Protocol):
         "salience": the attention that the patches of each token receive in the last layer of the
         tower that sees whole pictures: mean over heads and queries, 1 in all for each temporal
         patch of a clip. Costs that layer's attention once more.
+
+        "sensitivity": how far a token's feature moves with the patches that become it, as they come
+        out of the tower's layers: change by distance, in mean over 64 fixed small steps. Costs the
+        merger 128 times more.
         """
         ...
 

@@ -8,7 +8,7 @@ the merger; what rides along with them is put back in order too.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -16,12 +16,14 @@ from torch import Tensor, nn
 
 from streamvlm.types import Signal
 from streamvlm.vlm.salience import telling_salience
+from streamvlm.vlm.sensitivity import sensitivity
 
 _Tell = Callable[[nn.Module, Tensor], Tensor]
 """From the merger and the patches [P,C] that it is given to float [N], in the order of both."""
 
 _TELLING: dict[Signal, Callable[[Any], AbstractContextManager[_Tell]]] = {
     "salience": telling_salience,
+    "sensitivity": lambda _vision: nullcontext(sensitivity),
 }
 """Each is given the tower, before a forward."""
 

@@ -95,6 +95,7 @@ def clips(hours: int) -> Iterator[VisualTokens]:
             pts_seconds=second + 0.25,
             deepstack=features.repeat(LEVELS, 1, 1),
             salience=noise[:, 0].abs(),
+            sensitivity=noise[:, 1].abs(),
         )
 
 

@@ -102,6 +102,7 @@ def made_clips(
                 pts_seconds=number + 0.25,
                 deepstack=features.repeat(num_maps, 1, 1) if num_maps else None,
                 salience=features[:, 0].float().abs(),
+                sensitivity=features[:, 1].float().abs(),
             )
         )
     return clips

@@ -75,6 +75,19 @@ def most_relevant(
     return choice.rows
 
 
+def farthest_important(directions: Tensor, importance: Tensor, count: int) -> Tensor:
+    """First the row of the highest importance, float [N], then always that of the highest
+    importance x distance to the nearest of those chosen: O(count N D).
+    """
+    nearest = torch.ones_like(importance)
+    choice = _Choice(directions)
+    for step in range(count):
+        row = choice.best(importance * nearest)
+        distance = 1 - directions @ directions.index_select(0, row)[0]
+        nearest = torch.minimum(nearest, distance) if step else distance
+    return choice.rows
+
+
 def least_alike(directions: Tensor, importance: Tensor, count: int) -> Tensor:
     """First the row of the highest importance, float [N], then always the one that is least alike
     to those chosen, on average (max-sum diversity): O(count N D).

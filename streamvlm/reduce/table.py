@@ -54,6 +54,7 @@ _TABLE = {
     "vispruner": "strategies.vispruner.VisPruner",
     "vmtc": "strategies.vmtc.VMTC",
     "zerotprune": "strategies.zerotprune.ZeroTPrune",
+    "zoo_gradient": "strategies.zoo_gradient.ZooGradient",
 }
 
 

@@ -15,8 +15,8 @@ from streamvlm.types import VisualTokens
 
 CELLS, SIZE, LEVELS, SEGMENT_CLIPS = 16, 24, 2, 4
 GRID = (1, 4, 4)
-CLIP_BYTES = CELLS * (SIZE * 4 * (1 + LEVELS) + 3 * 8 + 4)
-"""Features, deepstack, cells and salience."""
+CLIP_BYTES = CELLS * (SIZE * 4 * (1 + LEVELS) + 3 * 8 + 2 * 4)
+"""Features, deepstack, cells, salience and sensitivity."""
 KEPT_BYTES = CLIP_BYTES + CELLS * (8 + 4)
 """... with indices and weights, where all is kept."""
 REFERENCE_BYTES = CELLS * (SIZE * 4 + 8)
@@ -46,7 +46,7 @@ def day(num_clips: int) -> list[VisualTokens]:
             torch.ones_like(base) if number % 5 == 0 else base + 0.02 * noise,
         )[number // 20 % 5]
         tokens = make_tokens(features, grid_thw=GRID, deepstack=features.repeat(LEVELS, 1, 1))
-        clips.append(replace(tokens, salience=noise[:, 0].abs()))
+        clips.append(replace(tokens, salience=noise[:, 0].abs(), sensitivity=noise[:, 1].abs()))
     return clips
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pkgutil
 from dataclasses import FrozenInstanceError, fields, replace
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
@@ -19,7 +19,7 @@ from streamvlm.reduce import (
     strategies,
 )
 from streamvlm.reduce.compressor import Compressor
-from streamvlm.types import VisualTokens
+from streamvlm.types import Signal, VisualTokens
 
 GRIDS = {0: (1, 0, 0), 1: (1, 1, 1), 2: (1, 1, 2), 7: (1, 7, 1), 64: (1, 8, 8)}
 VARIANTS: list[dict[str, Any]] = [
@@ -44,7 +44,8 @@ def random_tokens(
     features = torch.randn(size, 6, generator=generator).to(dtype)
     deepstack = torch.randn(3, size, 6, generator=generator).to(dtype) if with_deepstack else None
     tokens = make_tokens(features, grid_thw=GRIDS[size], deepstack=deepstack)
-    return replace(tokens, salience=torch.rand(size, generator=generator))
+    salience, sensitivity = torch.rand(2, size, generator=generator)
+    return replace(tokens, salience=salience, sensitivity=sensitivity)
 
 
 def moving_clips(size: int, count: int = 6, **options: Any) -> list[VisualTokens]:
@@ -156,7 +157,8 @@ def test_streams_that_take_turns_do_not_disturb_each_other(spec: dict[str, Any])
 @pytest.mark.parametrize("value", [0.0, 1.0], ids=["zero vectors", "all alike"])
 def test_degenerate_features_do_no_harm(spec: dict[str, Any], value: float) -> None:
     reducer, context = build_reducer(spec), ReductionContext()
-    alike = replace(make_tokens(torch.full((5, 6), value)), salience=torch.full((5,), 0.2))
+    even = torch.full((5,), 0.2)
+    alike = replace(make_tokens(torch.full((5, 6), value)), salience=even, sensitivity=even)
     for tokens in [alike, random_tokens(7), random_tokens(1)] * 2:
         kept, context = reduce_clip(reducer, tokens, context)
         assert kept.features.isfinite().all()
@@ -179,12 +181,13 @@ def test_keep_ratio_one_keeps_every_row(name: str, size: int) -> None:
 
 
 @every_strategy
-def test_signals_that_are_not_needed_may_be_missing(spec: dict[str, Any]) -> None:
-    reducer, tokens = build_reducer(spec), replace(random_tokens(7), salience=None)
-    if "salience" not in reducer.needs:
+@pytest.mark.parametrize("signal", get_args(Signal))
+def test_signals_that_are_not_needed_may_be_missing(spec: dict[str, Any], signal: Signal) -> None:
+    reducer, tokens = build_reducer(spec), replace(random_tokens(7), **{signal: None})
+    if signal not in reducer.needs:
         assert len(reducer(tokens, ReductionContext())) <= 7
     else:
-        with pytest.raises(ValueError, match="do not tell their salience"):
+        with pytest.raises(ValueError, match=f"do not tell their {signal}"):
             reducer(tokens, ReductionContext())
 
 

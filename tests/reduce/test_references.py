@@ -64,8 +64,8 @@ INPUTS: dict[str, Callable[[torch.Generator], list[Tensor]]] = {
 
 
 def stream_of(features: Sequence[Tensor], generator: torch.Generator) -> list[VisualTokens]:
-    """Clips of one stream, a second apart. What is the same has the same salience."""
-    weights = torch.rand(SIZE, generator=generator).double()
+    """Clips of one stream, a second apart. What is the same has the same signals."""
+    weights, others = torch.rand(2, SIZE, generator=generator).double()
     clips = []
     for number, each in enumerate(features):
         start = START.later(float(number))
@@ -76,6 +76,7 @@ def stream_of(features: Sequence[Tensor], generator: torch.Generator) -> list[Vi
                 interval=Interval(start=start, end=start.later(1.0)),
                 pts_seconds=number + 0.5,
                 salience=torch.sigmoid(each @ weights),
+                sensitivity=(each @ others).square(),
             )
         )
     return clips

@@ -10,7 +10,14 @@ from streamvlm.errors import ConfigError
 from streamvlm.pipeline import StreamPipeline
 from streamvlm.recalling import Recalling
 from streamvlm.reduce import build_reducer, open_stream
-from streamvlm.remember import KVMemory, RecallSettings, Rung, SharedBudget, Storage
+from streamvlm.remember import (
+    KVMemory,
+    RecallSettings,
+    Rung,
+    SharedBudget,
+    Storage,
+    want_embeddings,
+)
 from streamvlm.types import Signal, Tier
 from streamvlm.vlm import VLM
 
@@ -26,7 +33,6 @@ class Beginning:
     def __init__(self, vlm: VLM, config: Config) -> None:
         """Raises ConfigError, also where a segment cannot fit into a stream's memory."""
         self._vlm, self._config = vlm, config
-        self._check_budget()
         self._reducer = build_reducer(config.reduce)
         prefix, self._cursor = vlm.lay_out_prefix()
         self._sinks = vlm.prefill(prefix, vlm.open_context([])).kv
@@ -49,6 +55,7 @@ class Beginning:
             )
             if rung.budget_bytes
         )
+        self._check_budget()
         totals = {
             Tier.DEVICE: remember.total_budget_bytes,
             Tier.HOST: remember.total_host_budget_bytes,
@@ -119,12 +126,15 @@ class Beginning:
         rule, remember = self._vlm.patch_spec.rule, self._config.remember
         most_cells = rule.max_pixels // rule.cell_pixels**2
         tokens = remember.segment_clips * (most_cells + MAX_TEXT_TOKENS_PER_CLIP)
-        needed = tokens * self._vlm.kv_bytes_per_token
+        each = self._vlm.kv_bytes_per_token
+        if want_embeddings(self._lower):
+            each += self._vlm.input_bytes_per_token
+        needed = tokens * each
         log.info(
             "model %s: a stream's memory of %d bytes holds %d tokens; a clip has at most %d",
             self._vlm.name,
             remember.budget_bytes,
-            remember.budget_bytes // self._vlm.kv_bytes_per_token,
+            remember.budget_bytes // each,
             most_cells,
         )
         for name in ("budget_bytes", "total_budget_bytes"):

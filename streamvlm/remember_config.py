@@ -13,14 +13,18 @@ class RememberConfig(Section):
     """KV memory of one stream."""
 
     budget_bytes: Positive = 256 * 2**20
-    """Keys, values and ledgers of one stream on the device never exceed this; what has no room
-    there goes down, to the host, to the disk, and is forgotten below the last of them."""
+    """Keys, values and ledgers of one stream on the device, and embeddings that a tier below wants,
+    never exceed this; what has no room there goes down, to the host, to the disk, and is forgotten
+    below the last of them."""
     host_budget_bytes: Bytes = 0
     """The same in host memory, pinned where there is a GPU. 0: not used."""
     disk_budget_bytes: Bytes = 0
     """The same in files beside the snapshots. 0: not used."""
     host_form: Form = "exact"
-    """What keys and values are shrunk to there, see `remember.quantise`."""
+    """What keys and values are shrunk to there, see `remember.quantise`; or `embeddings`, the
+    smallest: what they are made again from, by a forward over each block that is read, and not
+    quite as they were, see `remember.again`. `local_blocks` that lie so are made again for each new
+    block."""
     disk_form: Form = "exact"
     """The same for the disk; what came as int8 stays at least as coarse."""
     host_keep: Share = 1.0

@@ -382,6 +382,12 @@ class InputTokens:
     def __len__(self) -> int:
         return int(self.embeddings.shape[0])
 
+    @property
+    def num_bytes(self) -> int:
+        """Bytes of all of it together."""
+        tensors = (self.embeddings, self.positions, self.is_visual, self.deepstack)
+        return sum(each.numel() * each.element_size() for each in tensors if each is not None)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class RawKV:
@@ -693,7 +699,7 @@ class TierStatus:
     tier: str
     """A `Tier`; in a client perhaps a word of a service that is newer."""
     form: str
-    """How keys and values are held: exact, int8 or int4."""
+    """How keys and values are held: exact, int8, int4 or embeddings."""
     blocks: int
     num_tokens: int
     num_bytes: int

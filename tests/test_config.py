@@ -30,6 +30,7 @@ def test_the_defaults_are_the_embedded_deployment() -> None:
         ("capture: {fps: 0}", r"capture.fps = 0: .*greater than or equal to 0.01"),
         ("capture: {open_timeout_seconds: .inf}", r"open_timeout_seconds = inf"),
         ("vlm: {dtype: int8}", r"vlm.dtype = 'int8'.*'auto'"),
+        ("remember: {disk_form: embeddings}", r"'embeddings' has no effect without disk_budget"),
         ("remember: {host_form: int8}", r"host_form = 'int8' has no effect without host_budget"),
         ("remember: {total_disk_budget_bytes: 9}", r"= 9 has no effect without disk_budget_bytes"),
         ("remember: {recall_choice: quota}", r"'quota' has no effect without recall_tokens"),

@@ -435,6 +435,13 @@ def test_stopping_fails_what_waits_and_takes_nothing_new() -> None:
 def test_a_budget_below_one_segment_is_refused_at_the_start() -> None:
     with pytest.raises(ConfigError, match="budget_bytes = 1000 cannot hold one segment"):
         make_engine(remember={"budget_bytes": 1000})
+    with pytest.raises(ConfigError) as refused:
+        make_engine(remember={"budget_bytes": 1000})
+    just_enough = int(str(refused.value).rpartition(" ")[2])
+    make_engine(remember={"budget_bytes": just_enough})
+    below = {"host_budget_bytes": 2**20, "host_form": "embeddings"}
+    with pytest.raises(ConfigError, match="cannot hold one segment"):
+        make_engine(remember={"budget_bytes": just_enough, **below})
 
 
 def test_an_answer_whose_token_cannot_be_run_fails_alone(monkeypatch: pytest.MonkeyPatch) -> None:

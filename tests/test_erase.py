@@ -33,6 +33,7 @@ from streamvlm.errors import (
 )
 from streamvlm.gaps import ERASED
 from streamvlm.remember import SnapshotFolder, block_file
+from streamvlm.remember.quantise import QuantisedKV
 from streamvlm.remember.stored import FileKV, StoredBlock
 from streamvlm.types import (
     AnswerEvent,
@@ -40,6 +41,7 @@ from streamvlm.types import (
     AnswerStarted,
     Clip,
     FinishReason,
+    InputTokens,
     RawKV,
     Tier,
     UtcInterval,
@@ -82,15 +84,24 @@ def signatures(tensors: Iterable[Tensor]) -> list[bytes]:
 
 
 def of_blocks(blocks: Iterable[StoredBlock]) -> list[bytes]:
-    """Of keys, values and summaries, wherever they lie."""
+    """Of keys, values, embeddings and summaries, wherever they lie."""
     return signatures(tensor for block in blocks for tensor in tensors_of(block))
 
 
 def tensors_of(block: StoredBlock) -> list[Tensor]:
-    kv = block.kv
+    kv, inputs = block.kv, block.inputs
     if isinstance(kv, FileKV):
         kv = block_file.read(kv.path, kv.num_bytes, kv.sha256).kv
-    held = [kv.keys, kv.values] if isinstance(kv, RawKV) else [kv.codes]
+    if isinstance(kv, InputTokens):
+        inputs = kv
+    held = []
+    if inputs is not None:
+        assert inputs.deepstack is not None
+        held += [inputs.embeddings, inputs.deepstack]
+    if isinstance(kv, RawKV):
+        held += [kv.keys, kv.values]
+    elif isinstance(kv, QuantisedKV):
+        held.append(kv.codes)
     return [*held, block.summary.mean, block.summary.keys]
 
 
@@ -165,10 +176,18 @@ TIERS: list[dict[str, Any]] = [
         "disk_budget_bytes": 2**26,
         "disk_form": "int4",
     },
+    {
+        "host_budget_bytes": ROOM_FOR_ONE,
+        "host_form": "int8",
+        "disk_budget_bytes": 2**26,
+        "disk_form": "embeddings",
+    },
 ]
 
 
-@pytest.mark.parametrize("tiers", TIERS, ids=["device", "all tiers", "all tiers, shrunk"])
+@pytest.mark.parametrize(
+    "tiers", TIERS, ids=["device", "all tiers", "all tiers, shrunk", "all tiers, embeddings"]
+)
 def test_what_was_erased_is_in_no_tensor_and_in_no_file(
     tiers: dict[str, Any], tmp_path: Path
 ) -> None:

@@ -9,7 +9,7 @@ from streamvlm.remember.settings import DEFAULTS, RecallSettings
 from streamvlm.remember.shared import SharedBudget
 from streamvlm.remember.shelves import sweep
 from streamvlm.remember.snapshot import Snapshot, SnapshotFolder
-from streamvlm.remember.tiers import Rung, Storage
+from streamvlm.remember.tiers import Rung, Storage, want_embeddings
 from streamvlm.remember.within import Stretch
 
 __all__ = [
@@ -25,4 +25,5 @@ __all__ = [
     "Storage",
     "Stretch",
     "sweep",
+    "want_embeddings",
 ]

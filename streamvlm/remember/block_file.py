@@ -1,5 +1,6 @@
 """A block as a file: keys and values in the form in which they are held, positions, summary and
-layout. Written once; a reader knows size and hash.
+layout, and the embeddings beside them where a lower tier wants those. Written once; a reader knows
+size and hash.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ from safetensors import torch as safetensors
 from torch import Tensor
 
 from streamvlm.errors import SnapshotError
-from streamvlm.remember.quantise import QuantisedKV
-from streamvlm.types import RawKV, Summary
+from streamvlm.remember.quantise import HeldKV, QuantisedKV
+from streamvlm.types import InputTokens, RawKV, Summary
 
 _SUMMARY = [each.name for each in fields(Summary)]
 
@@ -24,10 +25,11 @@ _SUMMARY = [each.name for each in fields(Summary)]
 class Contents:
     """What a file holds, in host memory; the fields are those of a block."""
 
-    kv: RawKV | QuantisedKV
+    kv: HeldKV
     summary: Summary
     is_visual: Tensor
     clip_lengths: tuple[int, ...]
+    inputs: InputTokens | None = None
 
 
 def to_bytes(contents: Contents) -> bytes:
@@ -39,9 +41,14 @@ def to_bytes(contents: Contents) -> bytes:
         "clip_lengths": torch.tensor(contents.clip_lengths),
         **{f"summary.{name}": getattr(contents.summary, name) for name in _SUMMARY},
     }
+    inputs = kv if isinstance(kv, InputTokens) else contents.inputs
+    if inputs is not None:
+        tensors["embeddings"] = inputs.embeddings
+        if inputs.deepstack is not None:
+            tensors["deepstack"] = inputs.deepstack
     if isinstance(kv, RawKV):
         tensors |= {"keys": kv.keys, "values": kv.values}
-    else:
+    elif isinstance(kv, QuantisedKV):
         tensors |= {
             "codes": kv.codes,
             "key_grid": kv.key_grid,
@@ -74,8 +81,11 @@ def read(path: Path, num_bytes: int, sha256: str) -> Contents:
         raise SnapshotError(f"{path} is not what was written: its hash is another one")
     try:
         tensors = safetensors.load(data)
+        inputs = _inputs_of(tensors)
+        kv = _kv_of(tensors, inputs)
         return Contents(
-            kv=_kv_of(tensors),
+            kv=kv,
+            inputs=None if inputs is kv else inputs,
             summary=Summary(**{name: tensors[f"summary.{name}"] for name in _SUMMARY}),
             is_visual=tensors["is_visual"],
             clip_lengths=tuple(tensors["clip_lengths"].tolist()),
@@ -84,8 +94,21 @@ def read(path: Path, num_bytes: int, sha256: str) -> Contents:
         raise SnapshotError(f"{path} holds no block: {error}") from error
 
 
-def _kv_of(tensors: dict[str, Tensor]) -> RawKV | QuantisedKV:
+def _inputs_of(tensors: dict[str, Tensor]) -> InputTokens | None:
+    if "embeddings" not in tensors:
+        return None
+    return InputTokens(
+        embeddings=tensors["embeddings"],
+        positions=tensors["positions"],
+        is_visual=tensors["is_visual"],
+        deepstack=tensors.get("deepstack"),
+    )
+
+
+def _kv_of(tensors: dict[str, Tensor], inputs: InputTokens | None) -> HeldKV:
     positions = tensors["positions"]
+    if inputs is not None and not tensors.keys() & {"keys", "codes"}:
+        return inputs
     if "codes" not in tensors:
         return RawKV(keys=tensors["keys"], values=tensors["values"], positions=positions)
     return QuantisedKV(

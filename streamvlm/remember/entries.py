@@ -9,7 +9,7 @@ import torch
 from streamvlm.remember import block_file, files
 from streamvlm.remember.manifest import BlockEntry
 from streamvlm.remember.stored import FileKV, StoredBlock, StoredKV, brought_to
-from streamvlm.types import Tier
+from streamvlm.types import RawKV, Tier
 
 
 def written(folder: Path, block: StoredBlock) -> BlockEntry:
@@ -49,8 +49,8 @@ def read(folder: Path, entry: BlockEntry, device: torch.device) -> StoredBlock:
             sha256=entry.sha256,
             form=entry.form,
         )
-    elif entry.tier is Tier.DEVICE:
-        kv = brought_to(contents.kv, device)
+    elif entry.tier is Tier.DEVICE and isinstance(kv, RawKV):
+        kv = brought_to(kv, device)
     return StoredBlock(
         block_id=entry.block_id,
         kv=kv,
@@ -59,4 +59,5 @@ def read(folder: Path, entry: BlockEntry, device: torch.device) -> StoredBlock:
         is_visual=contents.is_visual,
         clip_lengths=contents.clip_lengths,
         tier=entry.tier,
+        inputs=None if isinstance(kv, FileKV) else contents.inputs,
     )

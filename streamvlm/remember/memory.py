@@ -10,6 +10,7 @@ from pathlib import Path
 from torch import Tensor
 
 from streamvlm.errors import CapacityError
+from streamvlm.remember.again import Prefilling
 from streamvlm.remember.gate import BACKGROUND_BLOCKS, standing
 from streamvlm.remember.index import BlockIndex
 from streamvlm.remember.recall import NOTHING, fit_to_budget
@@ -17,11 +18,10 @@ from streamvlm.remember.room import device_may_be_full
 from streamvlm.remember.settings import DEFAULTS, RecallSettings
 from streamvlm.remember.stored import StoredBlock
 from streamvlm.remember.summary import summarise
-from streamvlm.remember.tiers import Storage, Tiers
+from streamvlm.remember.tiers import Storage, Tiers, want_embeddings
 from streamvlm.remember.within import Stretch, check, overlaps
 from streamvlm.types import InputTokens, Interval, RawKV, Recall, StreamTime, Tier, TierStatus
 from streamvlm.vlm import VLM
-from streamvlm.vlm.inputs import bring_together
 from streamvlm.vlm.positions import PositionPolicy
 
 COMPARABLE_RULE = "representatives"
@@ -55,10 +55,11 @@ class KVMemory:
         self.budget_bytes = budget_bytes
         self.num_evicted = 0
         self._vlm, self._local_blocks = vlm, local_blocks
-        self._policy, self._max_span = policy, max_span
         self._recall = recall
         storage = storage or Storage()
-        self._tiers = Tiers(storage, budget_bytes=budget_bytes, device=vlm.device)
+        self._prefilling = Prefilling(vlm=vlm, sinks=sinks, policy=policy, max_span=max_span)
+        self._tiers = Tiers(storage, self._prefilling, budget_bytes=budget_bytes)
+        self._keeps_inputs = want_embeddings(storage.lower)
         self._index = BlockIndex(recall.score, recall.exact_vectors)
         self._next_id = 0
         self._shared = storage.shared
@@ -71,8 +72,8 @@ class KVMemory:
 
     @property
     def num_bytes(self) -> int:
-        """Bytes of keys, values and ledgers of the blocks on the device; the sinks are shared by
-        all streams and not counted.
+        """Bytes of keys, values and ledgers of the blocks on the device, and of their embeddings
+        where a tier below wants those; the sinks are shared by all streams and not counted.
         """
         return self.bytes_in(Tier.DEVICE)
 
@@ -108,11 +109,10 @@ class KVMemory:
         self.check()
         self._next_id = next_block_id + IDS_BETWEEN_SNAPSHOTS
 
-    def can_append(self, num_tokens: int) -> bool:
-        """Whether a block of this many tokens fits into the budget once everything else is
-        evicted.
-        """
-        return num_tokens * self._vlm.kv_bytes_per_token <= self.budget_bytes
+    def bytes_needed(self, inputs: InputTokens) -> int:
+        """What a block of these takes on the device: more than the budget, and it is refused."""
+        beside = inputs.num_bytes if self._keeps_inputs else 0
+        return len(inputs) * self._vlm.kv_bytes_per_token + beside
 
     def append(
         self, inputs: InputTokens, interval: Interval, clip_lengths: Sequence[int] = ()
@@ -123,14 +123,14 @@ class KVMemory:
         Costs one forward over the segment's tokens. Raises CapacityError, and changes nothing,
         where the segment alone is larger than the budget or the device has no room to prefill it.
         """
-        needed = len(inputs) * self._vlm.kv_bytes_per_token
-        if not self.can_append(len(inputs)):
+        if (needed := self.bytes_needed(inputs)) > self.budget_bytes:
             raise CapacityError(
                 f"a block of {len(inputs)} tokens takes {needed} bytes, "
                 f"the memory's budget is {self.budget_bytes}"
             )
         with device_may_be_full(f"for a block of {len(inputs)} tokens"):
-            kv = self._prefill(inputs)
+            local = self.blocks[-self._local_blocks :] if self._local_blocks else ()
+            kv = self._prefilling(inputs, [block.kv for block in self._tiers.open(local)])
             block = StoredBlock(
                 block_id=self._next_id,
                 kv=kv,
@@ -138,25 +138,10 @@ class KVMemory:
                 interval=interval,
                 is_visual=inputs.is_visual,
                 clip_lengths=tuple(clip_lengths) or (len(inputs),),
+                inputs=inputs if self._keeps_inputs else None,
             )
             self._keep(block)
         return block
-
-    def _prefill(self, inputs: InputTokens) -> RawKV:
-        """Keys and values of a segment that attends to the sinks and the newest blocks."""
-        local = self.blocks[-self._local_blocks :] if self._local_blocks else ()
-        context, moved, _ = bring_together(
-            [self.sinks, *(block.kv for block in self._tiers.open(local))],
-            inputs,
-            following=int(inputs.positions.max()) + 1,
-            moving_axes=self._vlm.moving_axes,
-            policy=self._policy,
-            max_span=self._max_span,
-        )
-        assert moved is not None
-        done = self._vlm.prefill(moved, self._vlm.open_context(context))
-        # The ledger keeps the stream's own positions, not those of this context.
-        return replace(done.kv, positions=inputs.positions)
 
     def extend(self, end: StreamTime) -> None:
         """The newest block stands for what was seen until `end`: nothing new, but time went on.

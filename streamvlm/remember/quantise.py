@@ -10,12 +10,12 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from streamvlm.types import RawKV
+from streamvlm.types import InputTokens, RawKV
 
-Form = Literal["exact", "int8", "int4"]
-"""How keys and values are held, finest first."""
+Form = Literal["exact", "int8", "int4", "embeddings"]
+"""How keys and values are held, finest first; the last is what they are made from, see `again`."""
 
-FORMS: tuple[Form, ...] = ("exact", "int8", "int4")
+FORMS: tuple[Form, ...] = ("exact", "int8", "int4", "embeddings")
 
 _NUM_BITS = {"int8": 8, "int4": 4}
 
@@ -52,16 +52,23 @@ class QuantisedKV:
         )
 
 
-def form_of(kv: RawKV | QuantisedKV) -> Form:
+HeldKV = RawKV | QuantisedKV | InputTokens
+"""Keys and values in memory, in any form."""
+
+
+def form_of(kv: HeldKV) -> Form:
     """How these keys and values are held."""
+    if isinstance(kv, InputTokens):
+        return "embeddings"
     return kv.form if isinstance(kv, QuantisedKV) else "exact"
 
 
 def shrunk(kv: RawKV | QuantisedKV, form: Form) -> RawKV | QuantisedKV:
-    """The same in this form, where they are; itself where it is as coarse already. Each number is
-    off by half a step of its grid at most, and by what float32 and `dtype` round; int4 from int8 by
-    half a step of both.
+    """The same in this form, where they are; itself where it is as coarse already. The coarsest
+    that keys and values alone can have is int4. Each number is off by half a step of its grid at
+    most, and by what float32 and `dtype` round; int4 from int8 by half a step of both.
     """
+    form = "int4" if form == "embeddings" else form
     if FORMS.index(form_of(kv)) >= FORMS.index(form):
         return kv
     exact = restored(kv, kv.codes.device) if isinstance(kv, QuantisedKV) else kv

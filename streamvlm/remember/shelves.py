@@ -9,6 +9,7 @@ import secrets
 import shutil
 import weakref
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -16,9 +17,9 @@ import torch
 from torch import Tensor
 
 from streamvlm.remember import block_file, files
-from streamvlm.remember.quantise import Form, QuantisedKV, form_of, shrunk
-from streamvlm.remember.stored import FileKV, StoredBlock, StoredKV, brought_to, held_in_host
-from streamvlm.types import RawKV
+from streamvlm.remember.quantise import HeldKV, form_of
+from streamvlm.remember.stored import FileKV, StoredBlock, brought_to, held_in_host, inputs_on
+from streamvlm.types import InputTokens, RawKV
 
 TIER_FOLDER = "tier-"
 """Beginning of the name of the folder in which a process has the disk tier of a stream."""
@@ -28,15 +29,15 @@ class Offer(NamedTuple):
     """A place for a block."""
 
     num_bytes: int
-    take: Callable[[], StoredKV]
-    """Bring keys and values there. OSError."""
+    take: Callable[[], StoredBlock]
+    """The block, brought there. OSError."""
 
 
 class Shelf(Protocol):
     """One tier of one stream."""
 
-    def offer(self, block: StoredBlock, form: Form) -> Offer:
-        """What the block takes here, shrunk to `form` at least."""
+    def offer(self, block: StoredBlock) -> Offer:
+        """What the block takes here, in the form in which it is."""
         ...
 
 
@@ -46,11 +47,18 @@ class DeviceShelf:
     def __init__(self, device: torch.device) -> None:
         self._device = device
 
-    def offer(self, block: StoredBlock, form: Form) -> Offer:
+    def offer(self, block: StoredBlock) -> Offer:
         """See `Shelf.offer`."""
-        kv = in_memory(block)
-        assert form == form_of(kv) == "exact", "what the model works on is not shrunk"
-        return Offer(kv.num_bytes, lambda: brought_to(kv, self._device))
+        kv, inputs = block.kv, block.inputs
+        assert isinstance(kv, RawKV), "what the model works on is not shrunk"
+        return Offer(
+            block.num_bytes,
+            lambda: replace(
+                block,
+                kv=brought_to(kv, self._device),
+                inputs=inputs and inputs_on(inputs, self._device),
+            ),
+        )
 
 
 class HostShelf:
@@ -59,17 +67,21 @@ class HostShelf:
     def __init__(self, device: torch.device) -> None:
         self._is_pinned = device.type == "cuda"
 
-    def offer(self, block: StoredBlock, form: Form) -> Offer:
+    def offer(self, block: StoredBlock) -> Offer:
         """See `Shelf.offer`."""
-        kv = shrunk(in_memory(block), form)
-        return Offer(self._bytes_of(kv), lambda: held_in_host(kv, self._is_pinned))
-
-    def _bytes_of(self, kv: RawKV | QuantisedKV) -> int:
-        if not self._is_pinned:
-            return kv.num_bytes
-        pinned = _pinned_bytes_of(kv)
-        # torch hands out pinned memory in powers of two.
-        return kv.num_bytes - pinned + (1 << (pinned - 1).bit_length())
+        kv, inputs = in_memory(block), block.inputs
+        num_bytes = block.num_bytes
+        if self._is_pinned and (pinned := _pinned_bytes_of(kv)):
+            # torch hands out pinned memory in powers of two.
+            num_bytes += (1 << (pinned - 1).bit_length()) - pinned
+        return Offer(
+            num_bytes,
+            lambda: replace(
+                block,
+                kv=held_in_host(kv, self._is_pinned),
+                inputs=inputs and inputs_on(inputs, torch.device("cpu")),
+            ),
+        )
 
 
 class DiskShelf:
@@ -82,20 +94,20 @@ class DiskShelf:
         weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
         self._is_there = False
 
-    def offer(self, block: StoredBlock, form: Form) -> Offer:
+    def offer(self, block: StoredBlock) -> Offer:
         """See `Shelf.offer`."""
         if isinstance(kv := block.kv, FileKV):
-            return Offer(kv.num_bytes, lambda: self._adopt(kv))
-        smaller = shrunk(kv, form)
-        data = block_file.to_bytes(block.contents(smaller))
-        return Offer(len(data), lambda: self._write(block.block_id, data, smaller))
+            return Offer(kv.num_bytes, lambda: replace(block, kv=self._adopt(kv)))
+        assert block.inputs is None, "below the disk there is no tier that wants embeddings"
+        data = block_file.to_bytes(block.contents(kv))
+        return Offer(len(data), lambda: replace(block, kv=self._write(block.block_id, data, kv)))
 
     def strays(self, blocks: Iterable[StoredBlock]) -> list[Path]:
         """Files in the folder that are of none of these blocks."""
         named = {block.kv.path for block in blocks if isinstance(block.kv, FileKV)}
         return [path for path in self._folder.glob("*") if path not in named]
 
-    def _write(self, block_id: int, data: bytes, kv: RawKV | QuantisedKV) -> FileKV:
+    def _write(self, block_id: int, data: bytes, kv: HeldKV) -> FileKV:
         sha256 = block_file.hash_of(data)
         path = self._made() / block_file.name_of(block_id, sha256)
         files.put_passing(path, data)
@@ -131,7 +143,7 @@ class DiskShelf:
         return self._folder
 
 
-def in_memory(block: StoredBlock) -> RawKV | QuantisedKV:
+def in_memory(block: StoredBlock) -> HeldKV:
     """Keys and values of a block that lies in no file: blocks only go down."""
     assert not isinstance(block.kv, FileKV), f"block {block.block_id} is on the disk already"
     return block.kv
@@ -153,6 +165,8 @@ def _unlink(path: Path) -> None:
         path.unlink()
 
 
-def _pinned_bytes_of(kv: RawKV | QuantisedKV) -> int:
+def _pinned_bytes_of(kv: HeldKV) -> int:
+    if isinstance(kv, InputTokens):
+        return 0
     tensors: tuple[Tensor, ...] = (kv.keys, kv.values) if isinstance(kv, RawKV) else (kv.codes,)
     return sum(tensor.nbytes for tensor in tensors)

@@ -230,7 +230,7 @@ class SnapshotFolder:
                 log.error("a block is left out: %s", error)
                 gaps.append(Gap(interval=entry.interval, reason=SNAPSHOT_DAMAGED))
                 continue
-            left[on_disk] -= block.kv.num_bytes
+            left[on_disk] -= block.num_bytes
             if left[on_disk] < 0:
                 num_left_out += 1
                 continue

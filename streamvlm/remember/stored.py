@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from streamvlm.remember.block_file import Contents
-from streamvlm.remember.quantise import Form, QuantisedKV, form_of, restored
-from streamvlm.types import Interval, KVBlock, RawKV, Summary, Tier
+from streamvlm.remember.quantise import Form, HeldKV, QuantisedKV, form_of, restored
+from streamvlm.types import InputTokens, Interval, KVBlock, RawKV, Summary, Tier
 
 
 @dataclass(frozen=True, slots=True, weakref_slot=True, kw_only=True, eq=False)
@@ -30,7 +30,7 @@ class FileKV:
         return self.num_tokens
 
 
-StoredKV = RawKV | QuantisedKV | FileKV
+StoredKV = HeldKV | FileKV
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -44,6 +44,8 @@ class StoredBlock:
     is_visual: Tensor
     clip_lengths: tuple[int, ...]
     tier: Tier = Tier.DEVICE
+    inputs: InputTokens | None = None
+    """What it was prefilled from, where a lower tier holds only that, see `again`."""
 
     @property
     def num_visual(self) -> int:
@@ -55,10 +57,19 @@ class StoredBlock:
         """How keys and values are held."""
         return self.kv.form if isinstance(self.kv, FileKV) else form_of(self.kv)
 
-    def contents(self, kv: RawKV | QuantisedKV) -> Contents:
+    @property
+    def num_bytes(self) -> int:
+        """Bytes of keys and values in their form, and of what is kept beside them."""
+        return self.kv.num_bytes + (self.inputs.num_bytes if self.inputs else 0)
+
+    def contents(self, kv: HeldKV) -> Contents:
         """What a file of it holds, with keys and values in this form."""
         return Contents(
-            kv=kv, summary=self.summary, is_visual=self.is_visual, clip_lengths=self.clip_lengths
+            kv=kv,
+            summary=self.summary,
+            is_visual=self.is_visual,
+            clip_lengths=self.clip_lengths,
+            inputs=self.inputs,
         )
 
     def read_as(self, kv: RawKV) -> KVBlock:
@@ -80,11 +91,20 @@ def brought_to(kv: RawKV | QuantisedKV, device: torch.device) -> RawKV:
     return kv if kv.keys.device == device else _copied(kv, device)
 
 
-def held_in_host(kv: RawKV | QuantisedKV, pinned: bool) -> RawKV | QuantisedKV:
+def inputs_on(inputs: InputTokens, device: torch.device) -> InputTokens:
+    """The same on this device; what is there already is shared."""
+    deepstack = None if inputs.deepstack is None else inputs.deepstack.to(device)
+    return replace(inputs, embeddings=inputs.embeddings.to(device), deepstack=deepstack)
+
+
+def held_in_host(kv: HeldKV, pinned: bool) -> HeldKV:
     """In host memory, which the device can read by itself where `pinned`; itself where it lies in
-    memory that is not `pinned`, and need not.
+    memory that is not `pinned`, and need not. Embeddings need not: what is prefilled from them
+    takes longer than the copy.
     """
     host = torch.device("cpu")
+    if isinstance(kv, InputTokens):
+        return inputs_on(kv, host)
     codes_or_keys = kv.keys if isinstance(kv, RawKV) else kv.codes
     if codes_or_keys.device == host and not pinned:
         return kv

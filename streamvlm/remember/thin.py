@@ -7,16 +7,16 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from streamvlm.remember.quantise import QuantisedKV, restored
+from streamvlm.remember.quantise import HeldKV, QuantisedKV, restored
 from streamvlm.remember.stored import FileKV, StoredBlock
-from streamvlm.types import RawKV
+from streamvlm.types import InputTokens, RawKV
 
 
 def thinned(block: StoredBlock, share: float) -> StoredBlock:
     """The block with this share of its visual tokens, at least one: those that represent it, then
     those whose raw keys in the middle layer are least like the mean direction of all, after KeyDiff
-    (arXiv 2504.15364); equal ones go by place. Text stays with the clips that keep any. Itself
-    where nothing would go, or where it lies in a file.
+    (arXiv 2504.15364), or embeddings where there are no keys; equal ones go by place. Text stays
+    with the clips that keep any. Itself where nothing would go, or where it lies in a file.
 
     No question is known yet: what differs most tells most. What is kept is kept to the bit.
     """
@@ -34,6 +34,7 @@ def thinned(block: StoredBlock, share: float) -> StoredBlock:
     return replace(
         block,
         kv=_taken(kv, rows),
+        inputs=block.inputs and _inputs_taken(block.inputs, rows),
         is_visual=block.is_visual[rows],
         clip_lengths=tuple(length for length in lengths if length),
         summary=replace(
@@ -42,11 +43,9 @@ def thinned(block: StoredBlock, share: float) -> StoredBlock:
     )
 
 
-def _best(block: StoredBlock, kv: RawKV | QuantisedKV, count: int) -> Tensor:
+def _best(block: StoredBlock, kv: HeldKV, count: int) -> Tensor:
     """bool [S]: what stays."""
-    exact = restored(kv, torch.device("cpu")) if isinstance(kv, QuantisedKV) else kv
-    middle = exact.keys[len(exact.keys) // 2].transpose(0, 1).flatten(1).float().cpu()  # [S,G*E]
-    directions = torch.nn.functional.normalize(middle, dim=1)
+    directions = torch.nn.functional.normalize(_vectors(kv).float().cpu(), dim=1)
     unlike = 1 - directions @ directions[block.is_visual].mean(dim=0)
     unlike[block.summary.tokens] += 2.0  # before all others, which are 2 at most
     ranked = unlike.masked_fill(~block.is_visual, -torch.inf).sort(descending=True, stable=True)
@@ -57,8 +56,18 @@ def _best(block: StoredBlock, kv: RawKV | QuantisedKV, count: int) -> Tensor:
     return keep | (has_any & ~block.is_visual)
 
 
-def _taken(kv: RawKV | QuantisedKV, rows: Tensor) -> RawKV | QuantisedKV:
+def _vectors(kv: HeldKV) -> Tensor:
+    """float [S,G*E] or [S,D]."""
+    if isinstance(kv, InputTokens):
+        return kv.embeddings
+    exact = restored(kv, torch.device("cpu")) if isinstance(kv, QuantisedKV) else kv
+    return exact.keys[len(exact.keys) // 2].transpose(0, 1).flatten(1)
+
+
+def _taken(kv: HeldKV, rows: Tensor) -> HeldKV:
     """These tokens of it; codes stay what they are."""
+    if isinstance(kv, InputTokens):
+        return _inputs_taken(kv, rows)
     if isinstance(kv, QuantisedKV):
         there = rows.to(kv.codes.device)
         return replace(
@@ -70,3 +79,17 @@ def _taken(kv: RawKV | QuantisedKV, rows: Tensor) -> RawKV | QuantisedKV:
     there = rows.to(kv.keys.device)
     both = torch.stack([kv.keys[:, :, there], kv.values[:, :, there]])
     return RawKV(keys=both[0], values=both[1], positions=kv.positions[rows])
+
+
+def _inputs_taken(inputs: InputTokens, rows: Tensor) -> InputTokens:
+    """One mask for all of it: deepstack has the visual tokens alone."""
+    is_visual, deepstack = inputs.is_visual[rows], inputs.deepstack
+    if deepstack is not None:
+        places = inputs.is_visual.cumsum(dim=0) - 1
+        deepstack = deepstack[:, places[rows[is_visual]].to(deepstack.device)]
+    return InputTokens(
+        embeddings=inputs.embeddings[rows.to(inputs.embeddings.device)],
+        positions=inputs.positions[rows],
+        is_visual=is_visual,
+        deepstack=deepstack,
+    )

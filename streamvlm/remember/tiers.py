@@ -16,13 +16,14 @@ import torch
 
 from streamvlm.errors import SnapshotError
 from streamvlm.remember import block_file
+from streamvlm.remember.again import Prefilling, in_form
 from streamvlm.remember.eviction import EVICT
-from streamvlm.remember.quantise import FORMS, Form
+from streamvlm.remember.quantise import FORMS, Form, HeldKV
 from streamvlm.remember.shared import SharedBudget
 from streamvlm.remember.shelves import DeviceShelf, DiskShelf, HostShelf, Shelf, in_memory
 from streamvlm.remember.stored import FileKV, StoredBlock, brought_to
 from streamvlm.remember.thin import thinned
-from streamvlm.types import KVBlock, Tier, TierStatus
+from streamvlm.types import InputTokens, KVBlock, RawKV, Tier, TierStatus
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +38,11 @@ class Rung:
     """What a block is shrunk to where it comes here and is finer."""
     keep: float = 1.0
     """The share of its visual tokens that a block keeps where it comes here, see `thin`."""
+
+
+def want_embeddings(rungs: Sequence[Rung]) -> bool:
+    """Whether blocks above these must have theirs beside them, to be made again."""
+    return any(rung.form == "embeddings" for rung in rungs)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -57,12 +63,14 @@ class Tiers:
     blocks go down give the ids of those that went all the way: forgotten.
     """
 
-    def __init__(self, storage: Storage, *, budget_bytes: int, device: torch.device) -> None:
+    def __init__(self, storage: Storage, prefilling: Prefilling, *, budget_bytes: int) -> None:
+        device = prefilling.vlm.device
         self._ladder = (Rung(tier=Tier.DEVICE, budget_bytes=budget_bytes), *storage.lower)
         self._shelves = {
             rung.tier: _shelf(rung.tier, device, storage.folder) for rung in self._ladder
         }
-        self._key, self._shared, self._device = EVICT[storage.evict], storage.shared, device
+        self._key, self._shared = EVICT[storage.evict], storage.shared
+        self._prefilling, self._device = prefilling, device
         self.blocks: dict[int, StoredBlock] = {}
         """All of them, oldest first."""
         self.num_lost = 0
@@ -149,7 +157,8 @@ class Tiers:
 
     def open(self, blocks: Sequence[StoredBlock]) -> list[KVBlock]:
         """Keys and values on the device, for one reader; what cannot be read is left out. All files
-        are read at the same time, while what is in memory is brought.
+        are read at the same time, while what is in memory is brought. What lies as embeddings costs
+        a forward a block.
         """
         reads = {
             block.block_id: self._shared.readers.submit(
@@ -159,13 +168,13 @@ class Tiers:
             if isinstance(block.kv, FileKV)
         }
         brought = {
-            block.block_id: brought_to(in_memory(block), self._device)
+            block.block_id: self._brought(in_memory(block))
             for block in blocks
             if block.block_id not in reads
         }
         for block_id, read in reads.items():
             try:
-                brought[block_id] = brought_to(read.result().kv, self._device)
+                brought[block_id] = self._brought(read.result().kv)
             except (OSError, SnapshotError) as error:
                 log.error("block %d is forgotten: %s", block_id, error)
                 self._damaged.add(block_id)
@@ -186,11 +195,16 @@ class Tiers:
             assert have <= rung.budget_bytes, f"over budget on {rung.tier}"
             assert self._shared.is_free(rung.tier, 0), f"all streams over budget on {rung.tier}"
             for block_id, num_bytes in sizes.items():
-                assert num_bytes >= self.blocks[block_id].kv.num_bytes, "larger than booked"
+                assert num_bytes >= self.blocks[block_id].num_bytes, "larger than booked"
         forms = Counter((block.tier, block.form) for block in self.blocks.values())
         assert forms == +self._forms, "forms are not what the books have"
         tokens = sum(len(block.kv) for block in self.blocks.values())
         assert tokens == self._form_tokens.total(), "tokens are not what the books have"
+
+    def _brought(self, kv: HeldKV) -> RawKV:
+        if isinstance(kv, InputTokens):
+            return self._prefilling(kv)
+        return brought_to(kv, self._device)
 
     def _level(self, tier: Tier) -> int:
         return next(i for i, rung in enumerate(self._ladder) if rung.tier is tier)
@@ -203,12 +217,14 @@ class Tiers:
         rung, gone = self._ladder[level], list[int]()
         try:
             coming = block if block.tier is rung.tier else thinned(block, rung.keep)
-            num_bytes, take = self._shelves[rung.tier].offer(coming, rung.form)
+            keeps_inputs = want_embeddings(self._ladder[level + 1 :])
+            coming = in_form(coming, rung.form, keeps_inputs=keeps_inputs)
+            num_bytes, take = self._shelves[rung.tier].offer(coming)
             if num_bytes <= rung.budget_bytes:
                 rest = rung.budget_bytes - num_bytes
                 gone += self.keep_within(rung.tier, rest, taking=taking)
                 if self._has_room(rung.tier, num_bytes, taking):
-                    moved = replace(coming, kv=take(), tier=rung.tier)
+                    moved = replace(take(), tier=rung.tier)
                     self._is_failing &= rung.tier is not Tier.DISK
                     self._unbook(block)
                     self._book(moved, num_bytes)

@@ -87,6 +87,11 @@ class VLM(Protocol):
         ...
 
     @property
+    def input_bytes_per_token(self) -> int:
+        """Bytes that one visual token takes in `InputTokens`; text takes no more."""
+        ...
+
+    @property
     def moving_axes(self) -> tuple[bool, bool, bool]:
         """Which axes of visual tokens move when a piece of context is moved
         (`positions.offsets`).

@@ -134,6 +134,14 @@ class QwenVL:
         return numbers * self.dtype.itemsize + 3 * torch.int64.itemsize
 
     @property
+    def input_bytes_per_token(self) -> int:
+        """An embedding and a vector a deepstack level, three int64 positions, a bool."""
+        config = self._model.config
+        levels = config.vision_config.deepstack_visual_indexes if self._family.has_deepstack else ()
+        numbers: int = (1 + len(levels)) * config.text_config.hidden_size
+        return numbers * self.dtype.itemsize + 3 * torch.int64.itemsize + torch.bool.itemsize
+
+    @property
     def moving_axes(self) -> tuple[bool, bool, bool]:
         """See `VLM.moving_axes`."""
         return self._family.moving_axes

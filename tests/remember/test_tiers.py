@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from streamvlm.errors import CapacityError
 from streamvlm.remember import KVMemory, RecallSettings, Rung, SharedBudget, Storage, files
-from streamvlm.remember.quantise import Form, form_of, restored, shrunk
+from streamvlm.remember.quantise import FORMS, Form, form_of, restored, shrunk
 from streamvlm.remember.stored import FileKV
 from streamvlm.remember.thin import thinned
 from streamvlm.types import KVBlock, Tier
@@ -98,7 +98,7 @@ operations = st.lists(
     ),
     max_size=30,
 )
-forms = st.sampled_from(["exact", "int8", "int4"])
+forms = st.sampled_from(FORMS)
 policies = st.sampled_from(["oldest", "least_recalled", "lowest_weight"])
 sizes = st.integers(0, 150_000)
 
@@ -390,14 +390,18 @@ def test_an_old_block_is_thinned_to_what_differs_most() -> None:
     assert told["device"] == before["device"]
 
 
-@pytest.mark.parametrize("form", ["exact", "int8"])
+@pytest.mark.parametrize("form", ["exact", "int8", "embeddings"])
 def test_thinning_goes_by_how_unlike_a_key_is(form: Form) -> None:
     """The formula, plainly: one minus the mean cosine to all visual tokens of the block."""
     vlm = tiny_vlm("qwen3-vl")
     (block,) = filled(make_memory(vlm, Storage()), 1).blocks
-    kv = shrunk(block.kv, form)
-    held = restored(kv, torch.device("cpu")) if form == "int8" else kv
-    keys = vlm.index_keys(held).flatten(1)
+    if form == "embeddings":
+        kv = segment(0, TOKENS)[0]
+        keys = kv.embeddings
+    else:
+        kv = shrunk(block.kv, form)
+        held = restored(kv, torch.device("cpu")) if form == "int8" else kv
+        keys = vlm.index_keys(held).flatten(1)
     visual = [int(row) for row in torch.nonzero(block.is_visual)]
     unlike = {
         row: 1

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from streamvlm.remember import block_file, files
 from streamvlm.remember.quantise import HeldKV, form_of
-from streamvlm.remember.stored import FileKV, StoredBlock, brought_to, held_in_host, inputs_on
+from streamvlm.remember.stored import FileKV, StoredBlock, brought_to, held_in_host
 from streamvlm.types import InputTokens, RawKV
 
 TIER_FOLDER = "tier-"
@@ -49,16 +49,9 @@ class DeviceShelf:
 
     def offer(self, block: StoredBlock) -> Offer:
         """See `Shelf.offer`."""
-        kv, inputs = block.kv, block.inputs
+        kv, device = block.kv, self._device
         assert isinstance(kv, RawKV), "what the model works on is not shrunk"
-        return Offer(
-            block.num_bytes,
-            lambda: replace(
-                block,
-                kv=brought_to(kv, self._device),
-                inputs=inputs and inputs_on(inputs, self._device),
-            ),
-        )
+        return Offer(block.num_bytes, lambda: block.moved(brought_to(kv, device), device))
 
 
 class HostShelf:
@@ -69,19 +62,12 @@ class HostShelf:
 
     def offer(self, block: StoredBlock) -> Offer:
         """See `Shelf.offer`."""
-        kv, inputs = in_memory(block), block.inputs
-        num_bytes = block.num_bytes
+        kv, num_bytes = in_memory(block), block.num_bytes
         if self._is_pinned and (pinned := _pinned_bytes_of(kv)):
             # torch hands out pinned memory in powers of two.
             num_bytes += (1 << (pinned - 1).bit_length()) - pinned
-        return Offer(
-            num_bytes,
-            lambda: replace(
-                block,
-                kv=held_in_host(kv, self._is_pinned),
-                inputs=inputs and inputs_on(inputs, torch.device("cpu")),
-            ),
-        )
+        host = torch.device("cpu")
+        return Offer(num_bytes, lambda: block.moved(held_in_host(kv, self._is_pinned), host))
 
 
 class DiskShelf:

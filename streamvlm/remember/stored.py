@@ -62,6 +62,10 @@ class StoredBlock:
         """Bytes of keys and values in their form, and of what is kept beside them."""
         return self.kv.num_bytes + (self.inputs.num_bytes if self.inputs else 0)
 
+    def moved(self, kv: HeldKV, device: torch.device) -> StoredBlock:
+        """With keys and values brought there, and what is kept beside them too."""
+        return replace(self, kv=kv, inputs=self.inputs and inputs_on(self.inputs, device))
+
     def contents(self, kv: HeldKV) -> Contents:
         """What a file of it holds, with keys and values in this form."""
         return Contents(

@@ -22,9 +22,9 @@ class RememberConfig(Section):
     """The same in files beside the snapshots. 0: not used."""
     host_form: Form = "exact"
     """What keys and values are shrunk to there, see `remember.quantise`; or `embeddings`, the
-    smallest: what they are made again from, by a forward over each block that is read, and not
-    quite as they were, see `remember.again`. `local_blocks` that lie so are made again for each new
-    block."""
+    smallest with real models: what they are made again from, by a forward over each block that is
+    read, and with mini far from what they were, see `remember.again`. `local_blocks` that lie so
+    are made again for each new block."""
     disk_form: Form = "exact"
     """The same for the disk; what came as int8 stays at least as coarse."""
     host_keep: Share = 1.0

@@ -4,7 +4,10 @@ form `embeddings` since and is recalled.
 That form is an eighth of exact keys and values (7 of 57 KB a token for Qwen2.5-VL-7B), and costs a
 forward over the block each time that it is read. A new block attends to the blocks before it too,
 an old one made again to the sinks alone: it is context-free, as the documents of Block-attention
-(arXiv 2409.15355). Only the first layer comes back as it was.
+(arXiv 2409.15355), for which that work trains its model. Only the first layer comes back as it was.
+With the tiny random models the deeper ones are off by 1 to 7 % (relative L2 norm of a block), with
+mini, which leans on what came before, keys by 54 % and values by 68 % on average, where int4 costs
+5 and 9 %: without a model that is trained for it, measure before relying on it.
 """
 
 from __future__ import annotations

@@ -42,8 +42,12 @@ check: setup
 	$(BIN)/lint-imports
 	$(BIN)/python -m services.stubs --check
 
+# What only computes is run by two processes; what waits for cameras, brokers and clocks by one.
+COMPUTING := $(addprefix tests/,encode reduce remember respond vlm watch when wire)
+
 test: setup
-	$(BIN)/pytest
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 $(COMPUTING)
+	$(BIN)/pytest $(COMPUTING:%=--ignore=%)
 
 bench: setup
 	$(BIN)/python benchmarks/spine.py

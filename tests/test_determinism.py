@@ -24,7 +24,7 @@ def lived(vlm: QwenVL, reduce: dict[str, Any]) -> StreamPipeline:
     """Four scenes that come twice: whatever looks alike ties."""
     pipeline = make_pipeline(vlm, reduce, fresh_clips=2, segment_clips=2, recall_blocks=2)
     size = clip_size(vlm)
-    pictures = [make_clip(number % 4, size=size).pixels for number in range(8)]
+    pictures = [make_clip(number % 4, size=size).pixels for number in range(12)]
     feed(
         pipeline,
         [make_clip(i, pixels, size=size) for i, pixels in enumerate(pictures)],

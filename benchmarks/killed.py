@@ -190,7 +190,7 @@ def problems(
             found.append("a manifest is gone")
         own = folder / f"stream-{stream_id}"
         opened = SnapshotFolder(own, {"stream": stream_id, "source": SOURCE, **identity})
-        snapshot = opened.load(2**40, torch.device("cpu"))
+        snapshot = opened.load(2**40, torch.device("cpu"), disk_budget_bytes=2**40)
         if snapshot is None:
             found.append("no snapshot")
             continue

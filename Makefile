@@ -43,7 +43,9 @@ check: setup
 	$(BIN)/python -m services.stubs --check
 
 # What only computes is run by two processes; what waits for cameras, brokers and clocks by one.
-COMPUTING := $(addprefix tests/,encode reduce remember respond vlm watch when wire)
+COMPUTING := $(addprefix tests/,encode reduce remember respond vlm watch when wire) \
+	$(patsubst %,tests/test_%.py,adding_a_strategy determinism invariants long_streams pipeline \
+	streaming_equals_offline ways_to_attend zoo_bench zoo_page)
 
 test: setup
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 $(COMPUTING)

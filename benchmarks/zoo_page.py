@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from zoo import BUDGETS, RATIOS
 
 from streamvlm.about import About
 from streamvlm.reduce import build_reducer
@@ -25,8 +26,6 @@ from streamvlm.remember.choosing import CHOICES
 
 HERE = Path(__file__).parent
 PAGE = HERE.parent / "docs" / "zoo.md"
-RATIOS = (0.25, 0.17, 0.1, 0.05)
-BUDGETS = (1024, 512, 256, 128)
 RANKED_AT = 0.1
 BASELINES = {
     "full": "everything kept",

@@ -35,7 +35,7 @@ class Recalling:
 
     def recall(self, question: str, within: Sequence[Stretch] | None) -> Recall:
         """See `Recalls`. A first pass over the question alone gives the probe that the index is
-        searched with, a second one over what it found says what the model attends to.
+        searched with, passes over what it found say what the model attends to.
         """
         is_about_now = self.settings.now_recalls_nothing and asks_about_now(question)
         if is_about_now or not (self.num_blocks and self.memory.blocks):
@@ -66,8 +66,8 @@ class Recalling:
         return self.memory.fit(attended, probe)
 
     def _always(self, within: Sequence[Stretch] | None) -> list[int]:
-        """Ids of the newest blocks: what lies a minute back is asked about most, and nothing that
-        compares keys finds it as surely. A question that names a time gets that time alone.
+        """Ids of the newest blocks, which nothing that compares keys finds as surely. A question
+        that names a time gets that time alone.
         """
         count = self.settings.newest_blocks
         if within is not None or not count:

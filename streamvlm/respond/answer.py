@@ -53,7 +53,7 @@ class Answering:
         self.question = question
         self._vlm, self._asked_at = vlm, asked_at
         self._prompt: Prompt | None = prompt
-        self._prompt_tokens, self._recalled_tokens = len(prompt.inputs), prompt.num_recalled
+        self._prompt_tokens, self._recalled_tokens = prompt.num_inputs, prompt.num_recalled
         self._started = AnswerStarted(
             question_id=question.question_id,
             evidence=tuple(evidence),

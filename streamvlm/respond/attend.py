@@ -111,5 +111,5 @@ def attention_shares(
         policy=policy,
         max_span=max_span,
     )
-    context = vlm.open_context(prompt.remembered)
-    return vlm.prefill(prompt.inputs, context).attention(list(map(len, prompt.remembered)))[1:]
+    _, done = prompt.run(vlm)
+    return done.attention(list(map(len, prompt.remembered)))[1:]

@@ -31,6 +31,11 @@ class Prompt:
         """All that is not remembered."""
         return join([self.recent, self.asked]) if self.recent else self.asked
 
+    @property
+    def num_inputs(self) -> int:
+        """Tokens that are not remembered."""
+        return (len(self.recent) if self.recent else 0) + len(self.asked)
+
     def run(self, vlm: VLM) -> tuple[Context, Prefilled]:
         """A context of its own with everything in it, and what came of the question."""
         if self.ready is None:

@@ -198,6 +198,7 @@ def _by_strategy(settings: Compressor, clips: list[VisualTokens]) -> list[list[i
 
 
 @pytest.mark.gpu
+@pytest.mark.filterwarnings("ignore:Synchronization debug mode:UserWarning")
 @pytest.mark.parametrize("settings", VARIANTS[:2], ids=str)
 def test_only_one_place_waits_for_the_gpu(
     settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch
@@ -219,8 +220,8 @@ def test_only_one_place_waits_for_the_gpu(
     done: list[list[Reduced]] = [[] for _ in scenes]
     with monkeypatch.context() as patched:
         patched.setattr(torch.Tensor, "tolist", allowed)
-        torch.cuda.set_sync_debug_mode("error")
         try:
+            torch.cuda.set_sync_debug_mode("error")
             for turn in range(NUM_CLIPS):
                 found = push_together(streams, [scene[turn] for scene in scenes])
                 for own, segments in zip(done, found, strict=True):

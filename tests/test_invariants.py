@@ -356,8 +356,8 @@ def test_rotated_raw_keys_are_the_native_ones_in_every_dtype(family: str) -> Non
 
 def shifted_keys() -> AbstractContextManager[Any]:
     """Raw keys are rotated one position off, except the sinks'."""
-    turn = QwenVL._turn
-    return patch.object(QwenVL, "_turn", lambda self, k, p: turn(self, k, p + (p > 3)))
+    angles = QwenVL._angles
+    return patch.object(QwenVL, "_angles", lambda self, p, like: angles(self, p + (p > 3), like))
 
 
 def keys_stored_rotated() -> AbstractContextManager[Any]:

@@ -66,8 +66,8 @@ def test_streaming_equals_one_forward_with_sharp_attention(family: str, segment_
 
 def sinks_all_at_one_position(patched: pytest.MonkeyPatch) -> None:
     """I1: keys are rotated to positions that are not theirs."""
-    turn = QwenVL._turn
-    patched.setattr(QwenVL, "_turn", lambda vlm, k, p: turn(vlm, k, p.clamp(min=1)))
+    angles = QwenVL._angles
+    patched.setattr(QwenVL, "_angles", lambda vlm, p, like: angles(vlm, p.clamp(min=1), like))
 
 
 def decoded_one_position_too_far(patched: pytest.MonkeyPatch) -> None:

@@ -1,25 +1,24 @@
-"""The same numbers whichever way attention runs: many streams at a time (I11), a cache of fixed
-size (I13), parts that are merged (I14).
+"""The same numbers whichever way attention runs: many streams at a time (I11), a pass of fixed
+shape (I13), parts that are merged (I14).
 
-Our contexts are made for it: raw keys and a ledger, rotated when they are gathered. None of these
-ways is taken yet; whichever is, one day, finds its reference here.
+Our contexts are made for it: raw keys and a ledger, rotated when they are gathered. Whichever way
+is taken finds its reference here.
 """
 
 from __future__ import annotations
-
-from itertools import pairwise
 
 import pytest
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
-from transformers import DynamicCache, StaticCache
+from transformers import DynamicCache
 
 from streamvlm.pipeline import StreamPipeline
 from streamvlm.respond import Prompt
 from streamvlm.types import InputTokens, RawKV
 from streamvlm.vlm.context import KVContext
 from streamvlm.vlm.qwen import QwenVL
+from streamvlm.vlm.recorded import Recordings
 from tests.conftest import clip_size, make_clip, tiny_vlm
 from tests.streams import ask, feed, make_pipeline
 
@@ -99,55 +98,34 @@ def test_a_batch_of_streams_is_each_alone(sharp: QwenVL) -> None:
         several_streams_are_each_alone(sharp, masked=False)
 
 
-@pytest.mark.gpu
-def test_packed_sequences_are_each_alone_bit_for_bit_on_the_gpu() -> None:
-    """I11: attention of any length that does not split keys gives the same bits in any company."""
-    from torch.nn.attention.varlen import varlen_attn
-
-    generator = torch.Generator("cuda").manual_seed(0)
-    lengths = [17, 300, 64, 1, 129]
-    shape = sum(lengths), 8, 128
-    query, key, value = (
-        torch.randn(shape, generator=generator, device="cuda", dtype=torch.bfloat16)
-        for _ in range(3)
+def a_recorded_pass_is_the_model(vlm: QwenVL, lost: int = 0) -> None:
+    recordings = Recordings(
+        vlm._text_model, index_layer=vlm._index_layer, num_deepstack=vlm._num_deepstack
     )
-    ends = torch.tensor([0, *lengths]).cumsum(0).int().cuda()
-
-    def attend(rows: slice, boundaries: Tensor, longest: int) -> Tensor:
-        packed = query[rows], key[rows], value[rows]
-        attended = varlen_attn(*packed, boundaries, boundaries, longest, longest, num_splits=1)
-        assert isinstance(attended, Tensor)
-        return attended
-
-    everything = attend(slice(None), ends, max(lengths))
-    for start, end in pairwise(ends.tolist()):
-        own = torch.tensor([0, end - start], device="cuda", dtype=torch.int32)
-        assert torch.equal(attend(slice(start, end), own, end - start), everything[start:end])
-
-
-def a_static_cache_is_the_growing_one(vlm: QwenVL, lost: int = 0) -> None:
     prompt = prompt_of(watched(vlm, 4), "What is at the left?")
-    growing = vlm.open_context(prompt.remembered)
-    num_tokens = growing.num_tokens
-    fixed = StaticCache(vlm._text_model.config, max_cache_len=num_tokens + len(prompt.inputs) + 8)
-    for number, layer in enumerate(growing.cache.layers):
-        kept = slice(0, num_tokens - lost)
-        fixed.update(layer.keys[:, :, kept], layer.values[:, :, kept], number)
-    expected, streamed = [vlm.prefill(prompt.inputs, growing).logits], list[Tensor]()
-    context = KVContext(cache=fixed)
-    streamed.append(vlm.prefill(prompt.inputs, context).logits)
+    growing, own = (vlm.open_context(prompt.remembered) for _ in range(2))
+    assert isinstance(own, KVContext)
+    own.crop(own.num_tokens - lost)
+
+    def recorded(inputs: InputTokens) -> Tensor:
+        found = recordings.pass_for(1, len(inputs))
+        assert found is not None
+        return vlm.logits(found.run([inputs], [own])[0])
+
+    expected = [vlm.prefill(prompt.inputs, growing).logits]
+    streamed = [recorded(prompt.inputs)]
     for step in range(3):
         token, position = int(expected[-1].argmax()), prompt.next_position + step
         expected.append(vlm.decode(token, position, growing))
-        streamed.append(vlm.decode(token, position, context))
+        streamed.append(recorded(vlm.layout.text([token], position)))
     assert float((torch.stack(streamed) - torch.stack(expected)).abs().max()) < TOLERANCE
 
 
-def test_a_cache_of_fixed_size_is_one_that_grows(sharp: QwenVL) -> None:
-    """I13: as a CUDA graph needs it; prefill and decode."""
-    a_static_cache_is_the_growing_one(sharp)
+def test_a_pass_of_fixed_shape_is_the_model(sharp: QwenVL) -> None:
+    """I13: what becomes a CUDA graph; prefill and decode."""
+    a_recorded_pass_is_the_model(sharp)
     with pytest.raises(AssertionError):
-        a_static_cache_is_the_growing_one(sharp, lost=1)
+        a_recorded_pass_is_the_model(sharp, lost=1)
 
 
 def attention(query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from torch import Tensor
 from transformers import Cache
-from transformers.cache_utils import DynamicLayer
+from transformers.cache_utils import CacheLayerMixin
 
 _BUCKET = 256
 """Buffers are as long as a multiple of this, with one to spare: what joins is written where it
@@ -16,48 +15,101 @@ stays, and what is copied to make room is copied once in so many tokens.
 """
 
 
-@dataclass(slots=True, kw_only=True)
 class KVContext:
-    """A `Context` over the cache class of transformers."""
+    """A `Context` that is a cache of transformers too."""
 
-    cache: Cache
+    def __init__(self, keys: Tensor, values: Tensor, num_tokens: int) -> None:
+        """Buffers float [L,G,C,E], of which the first `num_tokens` are filled."""
+        self._keys, self._values = keys, values
+        self._lengths = [num_tokens] * len(keys)
 
     @property
     def num_tokens(self) -> int:
         """See `Context.num_tokens`."""
-        return int(self.cache.get_seq_length())
+        return self._lengths[0]
+
+    @property
+    def keys(self) -> Tensor:
+        """float [L,G,S,E], rotated: a view."""
+        return self._keys[:, :, : self.num_tokens]
+
+    @property
+    def values(self) -> Tensor:
+        """float [L,G,S,E]: a view."""
+        return self._values[:, :, : self.num_tokens]
+
+    @property
+    def buffers(self) -> tuple[Tensor, Tensor]:
+        """Keys and values [L,G,C,E] with the room behind them."""
+        return self._keys, self._values
+
+    @cached_property
+    def cache(self) -> Cache:
+        """What the classes of transformers read and write."""
+        return Cache(layers=[BufferLayer(self, layer) for layer in range(len(self._lengths))])
+
+    def make_room(self, num_tokens: int) -> None:
+        """For so many in all. Where there was less, the buffers are other ones from now on."""
+        if num_tokens > self._keys.shape[2]:
+            filled = max(self._lengths)
+            self._keys, self._values = (
+                _longer(each, filled, num_tokens) for each in (self._keys, self._values)
+            )
+
+    def grow(self, num_tokens: int) -> None:
+        """So many were written behind the others, in all layers."""
+        self._lengths = [length + num_tokens for length in self._lengths]
 
     def crop(self, num_tokens: int) -> None:
         """Take back what joined behind the first `num_tokens`, be it in some layers only."""
-        for layer in self.cache.layers:
-            layer.crop(num_tokens - layer.get_seq_length())
+        self._lengths = [num_tokens] * len(self._lengths)
 
 
-class BufferLayer(DynamicLayer):  # type: ignore[misc]  # transformers has no types
-    """Keys and values of one layer: views of buffers, [1,G,S,E]."""
+class BufferLayer(CacheLayerMixin):  # type: ignore[misc]  # transformers has no types
+    """One layer of a context."""
 
-    def __init__(self, buffers: Sequence[Tensor], num_tokens: int) -> None:
-        """`buffers` are [1,G,C,E] for keys and for values, C >= `num_tokens`."""
-        super().__init__()
-        self.dtype, self.device = buffers[0].dtype, buffers[0].device
-        self._buffers, self.is_initialized = list(buffers), True
-        self._show(num_tokens)
+    is_initialized = True
+
+    def __init__(self, context: KVContext, layer: int) -> None:
+        # Not that of transformers: it would set the keys and values, which are the context's.
+        self._context, self._layer = context, layer
+
+    @property
+    def keys(self) -> Tensor:
+        """float [1,G,S,E], rotated: a view."""
+        return self._context._keys[self._layer, None, :, : self.get_seq_length()]
+
+    @property
+    def values(self) -> Tensor:
+        """float [1,G,S,E]: a view."""
+        return self._context._values[self._layer, None, :, : self.get_seq_length()]
 
     def update(
         self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any
     ) -> tuple[Tensor, Tensor]:
         """Write [1,G,S,E] behind what is there."""
-        before = self.keys.shape[2]
+        before = self.get_seq_length()
         after = before + key_states.shape[2]
-        if after > self._buffers[0].shape[2]:
-            self._buffers = [_longer(each, before, after) for each in self._buffers]
-        for buffer, states in zip(self._buffers, (key_states, value_states), strict=True):
-            buffer[:, :, before:after] = states
-        self._show(after)
+        self._context.make_room(after)
+        for buffer, states in zip(self._context.buffers, (key_states, value_states), strict=True):
+            buffer[self._layer, :, before:after] = states[0]
+        self._context._lengths[self._layer] = after
         return self.keys, self.values
 
-    def _show(self, num_tokens: int) -> None:
-        self.keys, self.values = (each[:, :, :num_tokens] for each in self._buffers)
+    def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
+        """Nothing is missing."""
+
+    def get_seq_length(self) -> int:
+        """Tokens in it now."""
+        return self._context._lengths[self._layer]
+
+    def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
+        """So many keys, from the first."""
+        return self.get_seq_length() + query_length, 0
+
+    def get_max_length(self) -> int:
+        """None."""
+        return -1
 
 
 def room_for(num_tokens: int) -> int:
@@ -70,10 +122,3 @@ def _longer(buffer: Tensor, num_tokens: int, needed: int) -> Tensor:
     longer = buffer.new_empty(*buffer.shape[:2], room_for(needed), buffer.shape[3])
     longer[:, :, :num_tokens] = buffer[:, :, :num_tokens]
     return longer
-
-
-def over(keys: Tensor, values: Tensor, num_tokens: int) -> KVContext:
-    """A context in these buffers, float [L,G,C,E], of which the first `num_tokens` are filled."""
-    pairs = zip(keys, values, strict=True)
-    layers = [BufferLayer([key[None], value[None]], num_tokens) for key, value in pairs]
-    return KVContext(cache=Cache(layers=layers))

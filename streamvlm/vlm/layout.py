@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, Protocol
 
 import torch
@@ -19,6 +19,9 @@ from streamvlm.vlm.positions import Cursor, text_positions
 
 QUESTION_MARK = "\x00question\x00"
 """Stands for the user's turn while the chat template is split; cannot occur in a template."""
+
+_KNOWN_TEXTS, _KNOWN_QUESTIONS = 256, 4
+"""Texts whose tokens are remembered: one clip is laid out, one question asked, more than once."""
 
 
 class ClipLayout(Protocol):
@@ -65,6 +68,8 @@ class QwenLayout:
         self.config = config
         """The transformers config of the checkpoint."""
         self._family, self._tokenizer, self._embed_tokens = family, tokenizer, embed_tokens
+        self._own_ids = lru_cache(maxsize=_KNOWN_TEXTS)(self._tokenize)
+        self._question_ids = lru_cache(maxsize=_KNOWN_QUESTIONS)(self.plain_ids)
         self.turn_start, self.turn_end = self._split_chat_template()
 
     @property
@@ -81,6 +86,16 @@ class QwenLayout:
 
     def token_ids(self, text: str) -> list[int]:
         """Tokenize our own text: special tokens in it are special."""
+        return list(self._own_ids(text))
+
+    def plain_ids(self, text: str) -> list[int]:
+        """Tokenize somebody else's text: what looks like a special token in it is plain text."""
+        ids: list[int] = self._tokenizer(
+            text, add_special_tokens=False, split_special_tokens=True
+        ).input_ids
+        return ids
+
+    def _tokenize(self, text: str) -> list[int]:
         ids: list[int] = self._tokenizer(text, add_special_tokens=False).input_ids
         return ids
 
@@ -125,14 +140,17 @@ class QwenLayout:
         """What comes after all video. Special tokens written in `text` are plain characters."""
         ids = [
             *self.token_ids(self._family.video_suffix),
-            *self._tokenizer(text, add_special_tokens=False, split_special_tokens=True).input_ids,
+            *self._question_ids(text),
             *self.token_ids(self.turn_end),
         ]
         return self.text(ids, position)
 
     def _embed(self, token_ids: Sequence[int]) -> Tensor:
-        ids = torch.tensor(token_ids, dtype=torch.long, device=self._embed_tokens.weight.device)
-        embedded: Tensor = self._embed_tokens(ids)
+        # Not by `device=`, which would wait for all that the device is at.
+        ids = torch.tensor(token_ids, dtype=torch.long)
+        embedded: Tensor = self._embed_tokens(
+            ids.to(self._embed_tokens.weight.device, non_blocking=True)
+        )
         return embedded
 
     def _split_chat_template(self) -> tuple[str, str]:

@@ -66,7 +66,10 @@ def load(
             place, "preprocessor_config.json", _raise_exceptions_for_missing_entries=False
         )
     spec = _patch_spec(family, model.config, preprocessor, max_pixels)
-    return QwenVL(name=checkpoint, family=family, model=model, tokenizer=tokenizer, patch_spec=spec)
+    vlm = QwenVL(name=checkpoint, family=family, model=model, tokenizer=tokenizer, patch_spec=spec)
+    if vlm.recordings:
+        vlm.recordings.make_usual()
+    return vlm
 
 
 def _device(name: str) -> torch.device:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from streamvlm.types import InputTokens, RawKV
+from streamvlm.vlm.context import KVContext
 from streamvlm.vlm.raw_keys import Caught
 
 if TYPE_CHECKING:
@@ -25,22 +26,22 @@ class QwenPrefilled:
         inputs: InputTokens,
         hidden: Tensor,
         caught: Caught,
-        keys: list[Tensor],
-        values: list[Tensor],
+        context: KVContext,
     ) -> None:
-        """`keys` are the rotated ones of the whole context, [G,S,E] a layer."""
+        """The tokens were the last to join the context; `hidden` [D] is that of the last one."""
         self._model, self._inputs, self._hidden = model, inputs, hidden
-        self._caught, self._keys, self._values = caught, keys, values
+        self._caught, self._keys = caught, context.keys
+        self._values = context.values[:, :, -len(inputs) :]
 
     @cached_property
     def kv(self) -> RawKV:
         """See `Prefilled.kv`."""
         values = self._values
         # Keys and values next to each other: what moves a block moves both by one copy.
-        both = values[0].new_empty(2, len(values), *values[0].shape)
+        both = values.new_empty(2, *values.shape)
         for into, key in zip(both[0], self._caught.keys, strict=True):
             into.copy_(self._model.split_heads(key))
-        torch.stack(values, out=both[1])
+        both[1] = values
         return RawKV(keys=both[0], values=both[1], positions=self._inputs.positions.clone())
 
     @cached_property
@@ -59,12 +60,10 @@ class QwenPrefilled:
         """See `Prefilled.attention`."""
         raw = torch.stack([self._model.split_heads(each) for each in self._caught.last_queries])
         queries = self._model.rotate(raw, self._inputs.positions[-1:])  # [L,H,1,E]
+        grouped = queries.view(*self._keys.shape[:2], -1, queries.shape[-1])  # [L,G,H/G,E]
+        scores = (grouped @ self._keys.transpose(2, 3)).float() * queries.shape[-1] ** -0.5
         piece = torch.repeat_interleave(torch.tensor(lengths)).to(queries.device)
-        most = torch.zeros(len(lengths), device=queries.device)
-        for query, keys in zip(queries, self._keys, strict=True):
-            grouped = query.view(len(keys), -1, query.shape[-1])  # [G,H/G,E]
-            scores = (grouped @ keys.transpose(1, 2)).float() * grouped.shape[-1] ** -0.5
-            shares = scores.softmax(dim=-1)[..., : len(piece)].flatten(0, 1)  # [H,S]
-            of_pieces = shares.new_zeros(len(shares), len(lengths)).index_add(1, piece, shares)
-            most = torch.maximum(most, of_pieces.amax(dim=0))
-        return most.cpu()
+        shares = scores.softmax(dim=-1)[..., : len(piece)].flatten(0, 2)  # [L*H,S]
+        of_pieces = shares.new_zeros(len(shares), len(lengths)).index_add(1, piece, shares)
+        most: Tensor = of_pieces.amax(dim=0).cpu()
+        return most

@@ -14,8 +14,9 @@ from torch import Tensor
 
 from streamvlm.types import InputTokens, KeptTokens, RawKV, Signal, VisualTokens
 from streamvlm.vlm.base import Context, Prefilled
-from streamvlm.vlm.context import KVContext, over, room_for
+from streamvlm.vlm.context import KVContext, room_for
 from streamvlm.vlm.identity import identity_of
+from streamvlm.vlm.kernels import kernels_for, plain
 from streamvlm.vlm.layout import Family, QwenLayout
 from streamvlm.vlm.packed_attention import PACKED_ATTENTION
 from streamvlm.vlm.patch_projection import PatchProjection
@@ -23,7 +24,9 @@ from streamvlm.vlm.patches import PatchSpec
 from streamvlm.vlm.positions import Cursor
 from streamvlm.vlm.prefilled import QwenPrefilled
 from streamvlm.vlm.raw_keys import catch
+from streamvlm.vlm.recorded import RecordedPass, Recordings
 from streamvlm.vlm.signals import signals_riding, split_off
+from streamvlm.vlm.text_layers import can_be_recorded
 from streamvlm.vlm.together import run_together
 
 
@@ -44,6 +47,15 @@ class QwenVL:
         self._heads = text.num_attention_heads
         self._head_size = getattr(text, "head_dim", None) or text.hidden_size // self._heads
         self._index_layer = self._layers // 2
+        levels = model.config.vision_config.deepstack_visual_indexes if family.has_deepstack else ()
+        self._num_deepstack = len(levels)
+        self._kernels = kernels_for(self.device)
+        self.recordings: Recordings | None = None
+        """What runs few tokens faster, on a GPU; None: the classes of transformers run them."""
+        if self.device.type == "cuda" and can_be_recorded(self._text_model):
+            self.recordings = Recordings(
+                self._text_model, index_layer=self._index_layer, num_deepstack=self._num_deepstack
+            )
         self.layout = QwenLayout(family, model.config, tokenizer, self._text_model.embed_tokens)
 
     @property
@@ -86,9 +98,7 @@ class QwenVL:
     @property
     def input_bytes_per_token(self) -> int:
         """An embedding and a vector a deepstack level, three int64 positions, a bool."""
-        config = self._model.config
-        levels = config.vision_config.deepstack_visual_indexes if self._family.has_deepstack else ()
-        numbers: int = (1 + len(levels)) * config.text_config.hidden_size
+        numbers: int = (1 + self._num_deepstack) * self._model.config.text_config.hidden_size
         return numbers * self.dtype.itemsize + 3 * torch.int64.itemsize + torch.bool.itemsize
 
     @property
@@ -139,10 +149,7 @@ class QwenVL:
 
     def token_ids(self, text: str) -> list[int]:
         """See `VLM.token_ids`."""
-        ids: list[int] = self._tokenizer(
-            text, add_special_tokens=False, split_special_tokens=True
-        ).input_ids
-        return ids
+        return self.layout.plain_ids(text)
 
     def text_of(self, token_ids: Sequence[int]) -> str:
         """See `VLM.text_of`."""
@@ -153,15 +160,15 @@ class QwenVL:
     def rotate(self, keys: Tensor, positions: Tensor) -> Tensor:
         """Raw keys float [...,S,E] to the keys that attention uses at `positions` int64 [S,3]."""
         rotated = keys.clone()
-        self._turn(rotated, positions)
+        plain.turn(rotated, *self._angles(positions, keys))
         return rotated
 
-    def _turn(self, keys: Tensor, positions: Tensor) -> None:
-        """`rotate` in place."""
-        cos, sin = self._text_model.rotary_emb(keys, positions.T[:, None].to(keys.device))
-        half = keys.shape[-1] // 2
-        turned = torch.cat((-keys[..., half:], keys[..., :half]), dim=-1)
-        keys.mul_(cos[0]).add_(turned.mul_(sin[0]))
+    def _angles(self, positions: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
+        """Cosines and sines [S,E] that rotate keys `like` these to `positions` int64 [S,3]."""
+        cos, sin = self._text_model.rotary_emb(
+            like, positions.T[:, None].to(like.device, non_blocking=True)
+        )
+        return cos[0], sin[0]
 
     @torch.inference_mode()
     def open_context(self, spans: Sequence[RawKV]) -> Context:
@@ -170,16 +177,17 @@ class QwenVL:
         shape = (2, self._layers, self._groups, room_for(num_tokens), self._head_size)
         keys, values = torch.empty(shape, dtype=self.dtype, device=self.device)
         if num_tokens:
-            there = slice(0, num_tokens)
-            torch.cat([span.keys for span in spans], dim=2, out=keys[:, :, there])
-            torch.cat([span.values for span in spans], dim=2, out=values[:, :, there])
-            self._turn(keys[:, :, there], torch.cat([span.positions for span in spans]))
-        return over(keys, values, num_tokens)
+            angles = self._angles(torch.cat([span.positions for span in spans]), keys)
+            self._kernels.gather(spans, keys, values, *angles)
+        return KVContext(keys, values, num_tokens)
 
     @torch.inference_mode()
     def prefill(self, inputs: InputTokens, context: Context) -> Prefilled:
         """See `VLM.prefill`."""
         assert isinstance(context, KVContext)
+        if recorded := self._recording(1, len(inputs)):
+            hidden, caught = recorded.run([inputs], [context])[0], recorded.caught(len(inputs))
+            return QwenPrefilled(self, inputs, hidden, caught, context)
         with catch(
             [layer.self_attn for layer in self._text_model.layers],
             key_module=self._family.raw_key_module,
@@ -187,16 +195,12 @@ class QwenVL:
             index_layer=self._index_layer,
         ) as caught:
             hidden = self._run(inputs, context)
-        layers = context.cache.layers
-        keys = [layer.keys[0] for layer in layers]
-        values = [layer.values[0, :, -len(inputs) :] for layer in layers]
-        return QwenPrefilled(self, inputs, hidden[-1], caught, keys, values)
+        return QwenPrefilled(self, inputs, hidden[-1], caught, context)
 
     @torch.inference_mode()
     def decode(self, token_id: int, position: int, context: Context) -> Tensor:
         """See `VLM.decode`."""
-        assert isinstance(context, KVContext)
-        return self.logits(self._run(self.layout.text([token_id], position), context)[-1])
+        return self.decode_together([token_id], [position], [context])[0]
 
     @torch.inference_mode()
     def decode_together(
@@ -205,13 +209,18 @@ class QwenVL:
         """See `VLM.decode_together`."""
         own = [context for context in contexts if isinstance(context, KVContext)]
         assert len(own) == len(contexts)
-        if len(own) == 1:
-            return self.decode(token_ids[0], positions[0], own[0])[None]
         tokens = [
             self.layout.text([token_id], position)
             for token_id, position in zip(token_ids, positions, strict=True)
         ]
+        if recorded := self._recording(len(own), 1):
+            return self.logits(recorded.run(tokens, own))
+        if len(own) == 1:
+            return self.logits(self._run(tokens[0], own[0])[-1:])
         return self.logits(run_together(self._text_model, tokens, own))
+
+    def _recording(self, num_contexts: int, num_tokens: int) -> RecordedPass | None:
+        return self.recordings.pass_for(num_contexts, num_tokens) if self.recordings else None
 
     def index_keys(self, kv: RawKV) -> Tensor:
         """See `VLM.index_keys`."""

@@ -1,0 +1,114 @@
+"""`plain.gather` as a Triton kernel: keys and values are read once and written once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from streamvlm.types import RawKV
+
+_TOKENS, _HEADS = 16, 8
+"""That one program moves: the angles of the tokens are read once for all heads."""
+
+
+@triton.jit
+def turned(low, high, cos, sin, dtype: tl.constexpr):
+    """Halves of a vector, rotated, in float32; rounded after each step as torch does."""
+    c, s = cos.to(tl.float32), sin.to(tl.float32)
+    first = (low.to(tl.float32) * c).to(dtype).to(tl.float32)
+    second = (high.to(tl.float32) * c).to(dtype).to(tl.float32)
+    first = first - (high.to(tl.float32) * s).to(dtype).to(tl.float32)
+    second = second + (low.to(tl.float32) * s).to(dtype).to(tl.float32)
+    return first.to(dtype), second.to(dtype)
+
+
+@triton.jit
+def _gather(
+    table,
+    keys,
+    values,
+    cos,
+    sin,
+    num_groups,
+    num_heads,
+    capacity,
+    E: tl.constexpr,
+    TOKENS: tl.constexpr,
+    HEADS: tl.constexpr,
+):
+    row = table + 7 * tl.program_id(2)
+    length, out = tl.load(row + 5), tl.load(row + 6)
+    first = tl.program_id(1) * TOKENS
+    if first < length:
+        key_start = tl.multiple_of(tl.load(row), 16)
+        value_start = tl.multiple_of(tl.load(row + 1), 16)
+        layer_step = tl.multiple_of(tl.load(row + 2), 16)
+        group_step = tl.multiple_of(tl.load(row + 3), 16)
+        token_step = tl.multiple_of(tl.load(row + 4), 16)
+        token = first + tl.arange(0, TOKENS).to(tl.int64)
+        there = (token < length)[:, None]
+        half = tl.arange(0, E // 2)[None]
+        whole = tl.arange(0, E)[None]
+        angle = (out + token)[:, None] * E + half
+        c = tl.load(cos + angle, mask=there)
+        s = tl.load(sin + angle, mask=there)
+        for each in range(HEADS):
+            head = (tl.program_id(0) * HEADS + each).to(tl.int64)
+            if head < num_heads:
+                layer, group = head // num_groups, head % num_groups
+                source = layer * layer_step + group * group_step
+                source = source + token[:, None] * token_step
+                into = (head * capacity + out + token[:, None]) * E
+                low = tl.load(keys + key_start + source + half, mask=there)
+                high = tl.load(keys + key_start + source + E // 2 + half, mask=there)
+                value = tl.load(values + value_start + source + whole, mask=there)
+                low, high = turned(low, high, c, s, keys.dtype.element_ty)
+                tl.store(keys + into + half, low, mask=there)
+                tl.store(keys + into + E // 2 + half, high, mask=there)
+                tl.store(values + into + whole, value, mask=there)
+
+
+def gather(spans: Sequence[RawKV], keys: Tensor, values: Tensor, cos: Tensor, sin: Tensor) -> None:
+    """See `plain.gather`."""
+    num_layers, num_groups, capacity, size = keys.shape
+    assert keys.is_contiguous() and values.is_contiguous()
+    spans = [_along_one_step(span) for span in spans]
+    lengths = torch.tensor([len(span) for span in spans])
+    steps = torch.tensor([span.keys.stride()[:3] for span in spans])
+    starts = torch.tensor([(span.keys.data_ptr(), span.values.data_ptr()) for span in spans])
+    starts = (starts - torch.tensor([keys.data_ptr(), values.data_ptr()])) // keys.element_size()
+    ends = lengths.cumsum(0)
+    columns = (starts, steps, lengths[:, None], (ends - lengths)[:, None])
+    table = torch.cat(columns, dim=1).to(keys.device, non_blocking=True)
+    num_heads = num_layers * num_groups
+    grid = (
+        triton.cdiv(num_heads, _HEADS),
+        triton.cdiv(int(lengths.max()), _TOKENS),
+        len(spans),
+    )
+    _gather[grid](
+        table,
+        keys,
+        values,
+        cos,
+        sin,
+        num_groups,
+        num_heads,
+        capacity,
+        E=size,
+        TOKENS=_TOKENS,
+        HEADS=_HEADS,
+    )
+
+
+def _along_one_step(span: RawKV) -> RawKV:
+    """One whose keys and values take the same steps from number to number, one after the other."""
+    steps = span.keys.stride()
+    if steps == span.values.stride() and steps[3] == 1:
+        return span
+    keys, values = span.keys.contiguous(), span.values.contiguous()
+    return RawKV(keys=keys, values=values, positions=span.positions)

@@ -48,8 +48,8 @@ from streamvlm.evaluate.report import Accuracy
 from streamvlm.evaluate.suites.mini import TEST_SEEDS
 from streamvlm.evaluate.world.script import Pace
 from streamvlm.pipeline import StreamPipeline
-from streamvlm.recalling import Recalling, Recalls
-from streamvlm.remember import KVMemory, Stretch
+from streamvlm.recalling import Recalled, Recalling, Recalls
+from streamvlm.remember import KVMemory
 from streamvlm.types import KVBlock, Recall
 
 FIRST_SEED = TEST_SEEDS.start + 3_000_000
@@ -71,10 +71,10 @@ class Blindly:
     num_blocks: int
     choose: Choose
 
-    def recall(self, question: str, within: Sequence[Stretch] | None) -> Recall:
+    def begin(self, question: str) -> Recalled:
         """See `Recalls`; times that a question names do not matter."""
         blocks = tuple(self.choose(self.memory.blocks, question, self.num_blocks))
-        return Recall(blocks=blocks, scores=(0.0,) * len(blocks))
+        return lambda within: Recall(blocks=blocks, scores=(0.0,) * len(blocks))
 
 
 def at_random(blocks: Sequence[KVBlock], question: str, num_blocks: int) -> Sequence[KVBlock]:

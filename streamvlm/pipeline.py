@@ -182,8 +182,9 @@ class StreamPipeline:
             raise StreamEmptyError(f"stream {question.stream_id!r} has not shown a picture yet")
         self._check_length(question.text)
         period = period_of(question, remembered, self._gaps.newest(), blind, zone)
-        recall = self.recalling.recall(question.text, period.within if period else None)
+        recalled = self.recalling.begin(question.text)
         recent, cursor = self._lay_out_recent()
+        recall = recalled(period.within if period else None)
         prompt = self._assemble(question.text, recall, recent, cursor)
         return Answering(
             self._vlm,

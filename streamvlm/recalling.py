@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from streamvlm.remember import NOTHING, KVMemory, RecallSettings, Stretch
-from streamvlm.respond import asks_about_now, most_attended, probe_of
+from streamvlm.respond import asks_about_now, first_pass, most_attended
 from streamvlm.types import Recall
-from streamvlm.vlm import VLM
+from streamvlm.vlm import VLM, Prefilled
 from streamvlm.vlm.positions import PositionPolicy
+
+Recalled = Callable[[Sequence[Stretch] | None], Recall]
+"""What comes back for a question; only of the stretches within which it asks, where it does."""
 
 
 class Recalls(Protocol):
     """A way to recall. Reads a memory, never changes it."""
 
-    def recall(self, question: str, within: Sequence[Stretch] | None) -> Recall:
-        """What comes back for a question; only of the stretches `within` where they are given."""
+    def begin(self, question: str) -> Recalled:
+        """Begin to recall; to be ended before the memory changes. Until then the device may be at
+        it while the host does something else.
+        """
         ...
 
 
@@ -33,16 +38,20 @@ class Recalling:
     policy: PositionPolicy
     max_span: int
 
-    def recall(self, question: str, within: Sequence[Stretch] | None) -> Recall:
+    def begin(self, question: str) -> Recalled:
         """See `Recalls`. A first pass over the question alone gives the probe that the index is
         searched with, passes over what it found say what the model attends to.
         """
         is_about_now = self.settings.now_recalls_nothing and asks_about_now(question)
         if is_about_now or not (self.num_blocks and self.memory.blocks):
-            return NOTHING
-        sinks = self.memory.sinks
-        probe = probe_of(self.vlm, question, sinks)
-        always = self._always(within)
+            return lambda within: NOTHING
+        first = first_pass(self.vlm, question, self.memory.sinks)
+        return lambda within: self._recalled(question, first, within)
+
+    def _recalled(
+        self, question: str, first: Prefilled, within: Sequence[Stretch] | None
+    ) -> Recall:
+        probe, always = first.probe, self._always(within)
         if not self.settings.candidate_tokens:
             return self.memory.recall(probe, self.num_blocks, within, always=always)
         candidates = self.memory.find(
@@ -55,7 +64,7 @@ class Recalling:
         attended = most_attended(
             self.vlm,
             question,
-            sinks=sinks,
+            sinks=self.memory.sinks,
             candidates=candidates,
             num_blocks=self.num_blocks,
             always=always,

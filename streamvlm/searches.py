@@ -20,7 +20,7 @@ from streamvlm.errors import (
 )
 from streamvlm.period import period_of
 from streamvlm.questions import check_text
-from streamvlm.respond import probe_of
+from streamvlm.respond import first_pass
 from streamvlm.streams import WatchedStream
 from streamvlm.types import Found, Moment, Question, Search
 from streamvlm.vlm import VLM
@@ -125,7 +125,8 @@ class SearchQueue:
         for stream in self._streams(search.stream_ids):
             if probe is None and stream.pipeline.memory.blocks:
                 # Sinks are shared by all streams, and so is what is searched with.
-                probe = probe_of(self._vlm, search.text, stream.pipeline.memory.sinks)
+                first = first_pass(self._vlm, search.text, stream.pipeline.memory.sinks)
+                probe = first.probe
             moments = () if probe is None else _moments(stream, search, probe)
             there = Found(moments=moments, searched=(stream.stream_id,))
             found = found.joined(there, search.most)

@@ -6,7 +6,7 @@ from streamvlm.respond.answer import Answering, run_chosen
 from streamvlm.respond.attend import most_attended
 from streamvlm.respond.look import look
 from streamvlm.respond.now import asks_about_now
-from streamvlm.respond.probe import probe_of
+from streamvlm.respond.probe import first_pass
 from streamvlm.respond.prompt import Prompt, assemble
 from streamvlm.respond.ready import Ready
 
@@ -16,8 +16,8 @@ __all__ = [
     "Ready",
     "asks_about_now",
     "assemble",
+    "first_pass",
     "look",
     "most_attended",
-    "probe_of",
     "run_chosen",
 ]

@@ -18,6 +18,7 @@ from streamvlm.evaluate.outcomes import Outcome
 from streamvlm.evaluate.runner import fit, run
 from streamvlm.evaluate.suites import mini
 from streamvlm.evaluate.world.script import write
+from streamvlm.recalling import Recalled
 from streamvlm.types import Clip, Recall, Sampling
 from streamvlm.vlm.qwen import QwenVL
 from tests.conftest import clip_size, make_clip, tiny_vlm
@@ -286,8 +287,8 @@ def test_items_out_of_order_are_refused() -> None:
 class Nothing:
     """A way to recall: none."""
 
-    def recall(self, question: str, within: object) -> Recall:
-        return Recall(blocks=(), scores=())
+    def begin(self, question: str) -> Recalled:
+        return lambda within: Recall(blocks=(), scores=())
 
 
 def test_other_ways_recall_from_the_same_memory() -> None:

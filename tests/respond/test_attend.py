@@ -110,7 +110,7 @@ def test_the_newest_blocks_come_back_besides(vlm: QwenVL, candidate_tokens: int)
         )
         pipeline = make_pipeline(vlm, recall_blocks=2, fresh_clips=2, recall=settings)
         feed(pipeline, [make_clip(i, size=clip_size(vlm)) for i in range(14)])
-        blocks = pipeline.recalling.recall("What?", None).blocks
+        blocks = pipeline.recalling.begin("What?")(None).blocks
         recalled[newest_blocks] = [block.block_id for block in blocks]
     all_ids = [block.block_id for block in pipeline.memory.blocks]
     assert len(recalled[0]) == 2
@@ -118,8 +118,8 @@ def test_the_newest_blocks_come_back_besides(vlm: QwenVL, candidate_tokens: int)
     assert recalled[99] == all_ids
     within = pipeline.memory.blocks[0].interval
     named = [(within.start.pts_seconds, within.end.pts_seconds)]
-    assert [b.block_id for b in pipeline.recalling.recall("What?", named).blocks] == [0]
-    assert pipeline.recalling.recall("What is there right now?", None).blocks == ()
+    assert [b.block_id for b in pipeline.recalling.begin("What?")(named).blocks] == [0]
+    assert pipeline.recalling.begin("What is there right now?")(None).blocks == ()
 
 
 def test_more_than_a_group_is_read_in_groups_of_which_half_goes_on(

@@ -27,7 +27,7 @@ import torch
 from machine import describe, write
 from rich.console import Console
 from rich.table import Table
-from spine import milliseconds, wait_for
+from spine import in_turn, milliseconds, wait_for
 from transformers.models.qwen3_vl.configuration_qwen3_vl import Qwen3VLTextConfig
 from transformers.models.qwen3_vl.modeling_qwen3_vl import Qwen3VLTextRotaryEmbedding
 
@@ -36,6 +36,7 @@ from streamvlm.remember.index import BlockIndex
 from streamvlm.remember.quantise import FORMS
 from streamvlm.remember.stored import StoredBlock
 from streamvlm.types import ClockSource, InputTokens, Interval, RawKV, StreamTime, Summary, Tier
+from streamvlm.vlm.kernels import kernels_for
 from streamvlm.vlm.positions import Cursor, text_positions
 from streamvlm.vlm.qwen import QwenVL
 
@@ -43,6 +44,8 @@ BLOCK_TOKENS = 136
 BLOCK_SECONDS = 4
 HOT_TOKENS = 6_000
 RECALL_BLOCKS = 16
+MANY_BLOCKS = 60
+"""Those of 8K tokens."""
 PLENTY = 2**40
 
 
@@ -78,6 +81,7 @@ class Weightless(QwenVL):
         self._index_layer, self._device = size.layers // 2, device
         shape = (2, size.layers, size.groups, BLOCK_TOKENS, size.head_size)
         self._drawn = torch.randn(shape, device=device).bfloat16()
+        self._kernels = kernels_for(device)
         self._family = SimpleNamespace(moving_axes=(True, True, True))
         self._text_model = SimpleNamespace(rotary_emb=Qwen3VLTextRotaryEmbedding(config).to(device))
 
@@ -184,10 +188,51 @@ def hot_costs(vlm: Weightless, folder: Path, repeats: int) -> dict[str, Any]:
             memory.append(*segment(index))
         append = milliseconds(lambda: memory.append(*segment(0)), device, repeats)  # noqa: B023
         result[f"append, {name}"] = rate(append, each)
-    kvs = [vlm.prefill(segment(i)[0], None).kv for i in range(RECALL_BLOCKS)]
-    opened = milliseconds(lambda: vlm.open_context(kvs), device, repeats)
-    result[f"gather and rotate {RECALL_BLOCKS} blocks"] = rate(opened, RECALL_BLOCKS * each)
+    for count in (RECALL_BLOCKS, MANY_BLOCKS):
+        kvs = [vlm.prefill(segment(i)[0], None).kv for i in range(count)]
+        result |= gathered(vlm, kvs, repeats)
     return result
+
+
+def gathered(vlm: Weightless, kvs: list[RawKV], repeats: int) -> dict[str, Any]:
+    """A context put together, beside a plain copy of as many bytes, in turn; both as they are
+    called, with all that the host does, and on a GPU besides what the device does alone, queued
+    behind each other.
+    """
+    device, num_bytes = vlm.device, len(kvs) * BLOCK_TOKENS * vlm.kv_bytes_per_token
+    there = torch.ones(num_bytes, dtype=torch.uint8, device=device)
+    other = torch.empty_like(there)
+    works = [lambda: vlm.open_context(kvs), lambda: other.copy_(there)]
+    ways = {"": in_turn(works, device, repeats)}
+    if device.type == "cuda":
+        positions = torch.cat([kv.positions for kv in kvs])
+        into = vlm.open_context(kvs)
+        angles = vlm._angles(positions, into.buffers[0])
+        works[0] = lambda: vlm._kernels.gather(kvs, *into.buffers, *angles)
+        ways[", the device alone"] = [queued(work) for work in works]
+    result = {}
+    for name, (ours, copy) in ways.items():
+        share = {"share_of_copy": copy["median"] / ours["median"]}
+        result[f"gather and rotate {len(kvs)} blocks{name}"] = rate(ours, num_bytes) | share
+        result[f"plain copy of as many bytes{name}, {len(kvs)} blocks"] = rate(copy, num_bytes)
+    return result
+
+
+def queued(work: Callable[[], Any]) -> dict[str, float]:
+    """Milliseconds of each of many, between events of the device that wait behind other work."""
+    block = torch.ones(2**30, dtype=torch.uint8, device="cuda")
+    times = []
+    for _ in range(20):
+        marks = [torch.cuda.Event(enable_timing=True) for _ in range(2)]
+        for _ in range(8):  # the host must be ahead of the device
+            block.fill_(1)
+        marks[0].record()
+        work()
+        marks[1].record()
+        torch.cuda.synchronize()
+        times.append(marks[0].elapsed_time(marks[1]))
+    times.sort()
+    return {"median": times[len(times) // 2], "min": times[0], "max": times[-1]}
 
 
 @contextmanager

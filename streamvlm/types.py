@@ -343,6 +343,9 @@ class KeptTokens:
     owner: Tensor | None = None
     """int64 [N]: which row of the clip each of its rows joined, -1 where it was left out; None
     where rows were only left out, or joined those of other clips (`reduce.Reduced.owners`)."""
+    members: Tensor | None = None
+    """int64 [K,M,3], cells of M tokens that each row stands for, its own first, some of them again
+    where there are fewer; None where its own is all that the model is told."""
 
     def __post_init__(self) -> None:
         k = len(self)
@@ -352,6 +355,8 @@ class KeptTokens:
         _check("KeptTokens.weight", self.weight, "float32", (k,))
         if self.deepstack is not None:
             _check("KeptTokens.deepstack", self.deepstack, "float", (None, *self.features.shape))
+        if self.members is not None:
+            _check("KeptTokens.members", self.members, "int64", (k, None, 3))
 
     def __len__(self) -> int:
         return int(self.features.shape[0])
@@ -369,6 +374,9 @@ class InputTokens:
     """bool [S]."""
     deepstack: Tensor | None = None
     """float [Z,M,D] for the M visual tokens, in order; None for models without."""
+    spread: Tensor | None = None
+    """int64 [S,M,3], how far from its position M tokens stand that each one stands for, itself
+    first (`vlm.spread`); None where each has its position and no other."""
 
     def __post_init__(self) -> None:
         s = len(self)
@@ -378,6 +386,8 @@ class InputTokens:
         if self.deepstack is not None:
             visual = int(self.is_visual.sum())
             _check("InputTokens.deepstack", self.deepstack, "float", (None, visual, None))
+        if self.spread is not None:
+            _check("InputTokens.spread", self.spread, "int64", (s, None, 3))
 
     def __len__(self) -> int:
         return int(self.embeddings.shape[0])
@@ -385,8 +395,8 @@ class InputTokens:
     @property
     def num_bytes(self) -> int:
         """Bytes of all of it together."""
-        tensors = (self.embeddings, self.positions, self.is_visual, self.deepstack)
-        return sum(each.numel() * each.element_size() for each in tensors if each is not None)
+        kept = (self.embeddings, self.positions, self.is_visual, self.deepstack, self.spread)
+        return sum(each.numel() * each.element_size() for each in kept if each is not None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -401,11 +411,15 @@ class RawKV:
     """float [L,G,S,E]."""
     positions: Tensor
     """int64 [S,3], the position ledger: rotary positions to apply when the keys are used."""
+    spread: Tensor | None = None
+    """int64 [S,M,3], as in `InputTokens`."""
 
     def __post_init__(self) -> None:
         _check("RawKV.keys", self.keys, "float", (None, None, len(self), None))
         _check("RawKV.values", self.values, "float", tuple(self.keys.shape))
         _check("RawKV.positions", self.positions, "int64", (len(self), 3))
+        if self.spread is not None:
+            _check("RawKV.spread", self.spread, "int64", (len(self), None, 3))
 
     def __len__(self) -> int:
         return int(self.positions.shape[0])
@@ -413,8 +427,8 @@ class RawKV:
     @property
     def num_bytes(self) -> int:
         """Bytes of keys, values and positions together."""
-        tensors = (self.keys, self.values, self.positions)
-        return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+        kept = (self.keys, self.values, self.positions, self.spread)
+        return sum(each.numel() * each.element_size() for each in kept if each is not None)
 
 
 class Tier(StrEnum):

@@ -27,8 +27,11 @@ NUM_CLIPS = 10
 
 
 def plain_model(vlm: QwenVL) -> Any:
-    """The same weights, with the attention that transformers would use by itself."""
+    """The same weights, with the attention and the rotary embedding that transformers would use by
+    itself.
+    """
     model = copy.deepcopy(vlm._model)
+    model.model.language_model.rotary_emb = model.model.language_model.rotary_emb._own
     model.model.visual.config._attn_implementation = "sdpa"
     return model
 

@@ -1,6 +1,6 @@
 """A block as a file: keys and values in the form in which they are held, positions, summary and
-layout, and the embeddings beside them where a lower tier wants those. Written once; a reader knows
-size and hash.
+layout, a spread where there is one, and the embeddings beside them where a lower tier wants those.
+Written once; a reader knows size and hash.
 """
 
 from __future__ import annotations
@@ -41,6 +41,8 @@ def to_bytes(contents: Contents) -> bytes:
         "clip_lengths": torch.tensor(contents.clip_lengths),
         **{f"summary.{name}": getattr(contents.summary, name) for name in _SUMMARY},
     }
+    if kv.spread is not None:
+        tensors["spread"] = kv.spread
     inputs = kv if isinstance(kv, InputTokens) else contents.inputs
     if inputs is not None:
         tensors["embeddings"] = inputs.embeddings
@@ -102,19 +104,22 @@ def _inputs_of(tensors: dict[str, Tensor]) -> InputTokens | None:
         positions=tensors["positions"],
         is_visual=tensors["is_visual"],
         deepstack=tensors.get("deepstack"),
+        spread=tensors.get("spread"),
     )
 
 
 def _kv_of(tensors: dict[str, Tensor], inputs: InputTokens | None) -> HeldKV:
-    positions = tensors["positions"]
+    positions, spread = tensors["positions"], tensors.get("spread")
     if inputs is not None and not tensors.keys() & {"keys", "codes"}:
         return inputs
     if "codes" not in tensors:
-        return RawKV(keys=tensors["keys"], values=tensors["values"], positions=positions)
+        keys, values = tensors["keys"], tensors["values"]
+        return RawKV(keys=keys, values=values, positions=positions, spread=spread)
     return QuantisedKV(
         codes=tensors["codes"],
         key_grid=tensors["key_grid"],
         value_grid=tensors["value_grid"],
         positions=positions,
         dtype=tensors["like"].dtype,
+        spread=spread,
     )

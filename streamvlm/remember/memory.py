@@ -112,6 +112,7 @@ class KVMemory:
     def bytes_needed(self, inputs: InputTokens) -> int:
         """What a block of these takes on the device: more than the budget, and it is refused."""
         beside = inputs.num_bytes if self._keeps_inputs else 0
+        beside += 0 if inputs.spread is None else inputs.spread.nbytes
         return len(inputs) * self._vlm.kv_bytes_per_token + beside
 
     def append(

@@ -35,6 +35,8 @@ class QuantisedKV:
     """int64 [S,3], as in `RawKV`."""
     dtype: torch.dtype
     """What keys and values were, and are again when they are read."""
+    spread: Tensor | None = None
+    """int64 [S,M,3], as in `RawKV`."""
 
     def __len__(self) -> int:
         return int(self.positions.shape[0])
@@ -47,9 +49,8 @@ class QuantisedKV:
     @property
     def num_bytes(self) -> int:
         """Bytes of codes, grids and positions together."""
-        return sum(
-            tensor.nbytes for tensor in (self.codes, self.key_grid, self.value_grid, self.positions)
-        )
+        kept = (self.codes, self.key_grid, self.value_grid, self.positions, self.spread)
+        return sum(tensor.nbytes for tensor in kept if tensor is not None)
 
 
 HeldKV = RawKV | QuantisedKV | InputTokens
@@ -84,6 +85,7 @@ def shrunk(kv: RawKV | QuantisedKV, form: Form) -> RawKV | QuantisedKV:
         value_grid=value_grid,
         positions=exact.positions,
         dtype=exact.keys.dtype,
+        spread=exact.spread,
     )
 
 
@@ -96,7 +98,7 @@ def restored(kv: QuantisedKV, device: torch.device) -> RawKV:
     for into, code, grid in zip(both, codes, (kv.key_grid, kv.value_grid), strict=True):
         low, step = grid.to(device)
         into.copy_(torch.addcmul(low, code.float(), step))
-    return RawKV(keys=both[0], values=both[1], positions=kv.positions)
+    return RawKV(keys=both[0], values=both[1], positions=kv.positions, spread=kv.spread)
 
 
 def _encode(numbers: Tensor, group_dim: int, num_bits: int) -> tuple[Tensor, Tensor]:

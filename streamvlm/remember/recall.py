@@ -11,6 +11,7 @@ from torch import Tensor
 from streamvlm.remember.choosing import CHOICES, Chosen, FoundTokens, Joined
 from streamvlm.remember.settings import RecallSettings
 from streamvlm.types import KVBlock, RawKV, Recall
+from streamvlm.vlm.spread import taken
 
 NOTHING = Recall(blocks=(), scores=())
 """Where no block is found, or none stands out."""
@@ -113,6 +114,7 @@ def _cut(block: KVBlock, keep: Tensor, joined: Joined | None) -> KVBlock:
             keys=kv.keys[:, :, there],
             values=kv.values[:, :, there],
             positions=kv.positions[rows],
+            spread=taken(kv.spread, rows),
         ),
         is_visual=block.is_visual[rows],
         clip_lengths=tuple(length for length in lengths if length),
@@ -121,7 +123,7 @@ def _cut(block: KVBlock, keep: Tensor, joined: Joined | None) -> KVBlock:
 
 def _with_means(kv: RawKV, joined: Joined) -> RawKV:
     """A copy in which means of raw keys and of values stand at the places that are joined into.
-    They are rotated to the position of that place, which is one of a real token.
+    They are rotated to the positions of that place, which are those of real tokens.
     """
     device = kv.keys.device
     places, group = joined.into.unique(return_inverse=True)

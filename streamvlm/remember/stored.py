@@ -121,6 +121,7 @@ def held_in_host(kv: HeldKV, pinned: bool) -> HeldKV:
         value_grid=kv.value_grid.to(host),
         positions=kv.positions,
         dtype=kv.dtype,
+        spread=kv.spread,
     )
 
 
@@ -131,7 +132,7 @@ def _copied(kv: RawKV, device: torch.device, pinned: bool = False) -> RawKV:
     # What comes from the host is used on the device's own queue, behind the copy; what comes from
     # the device must be there before the host reads it.
     both.copy_(_together(kv), non_blocking=device.type != "cpu")
-    return RawKV(keys=both[0], values=both[1], positions=kv.positions)
+    return RawKV(keys=both[0], values=both[1], positions=kv.positions, spread=kv.spread)
 
 
 def _together(kv: RawKV) -> Tensor:

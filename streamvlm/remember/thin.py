@@ -10,6 +10,7 @@ from torch import Tensor
 from streamvlm.remember.quantise import HeldKV, QuantisedKV, restored
 from streamvlm.remember.stored import FileKV, StoredBlock
 from streamvlm.types import InputTokens, RawKV
+from streamvlm.vlm.spread import taken
 
 
 def thinned(block: StoredBlock, share: float) -> StoredBlock:
@@ -75,10 +76,16 @@ def _taken(kv: HeldKV, rows: Tensor) -> HeldKV:
             codes=kv.codes[:, :, :, there],
             value_grid=kv.value_grid[:, :, :, rows.to(kv.value_grid.device)],
             positions=kv.positions[rows],
+            spread=taken(kv.spread, rows),
         )
     there = rows.to(kv.keys.device)
     both = torch.stack([kv.keys[:, :, there], kv.values[:, :, there]])
-    return RawKV(keys=both[0], values=both[1], positions=kv.positions[rows])
+    return RawKV(
+        keys=both[0],
+        values=both[1],
+        positions=kv.positions[rows],
+        spread=taken(kv.spread, rows),
+    )
 
 
 def _inputs_taken(inputs: InputTokens, rows: Tensor) -> InputTokens:
@@ -92,4 +99,5 @@ def _inputs_taken(inputs: InputTokens, rows: Tensor) -> InputTokens:
         positions=inputs.positions[rows],
         is_visual=is_visual,
         deepstack=deepstack,
+        spread=taken(inputs.spread, rows),
     )

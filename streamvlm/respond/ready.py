@@ -66,7 +66,11 @@ def _same_past(one: tuple[RawKV, ...], two: tuple[RawKV, ...]) -> bool:
 def _equal(one: InputTokens, two: InputTokens) -> bool:
     return torch.equal(one.positions, two.positions) and all(
         _equal_or_none(a, b)
-        for a, b in ((one.embeddings, two.embeddings), (one.deepstack, two.deepstack))
+        for a, b in (
+            (one.embeddings, two.embeddings),
+            (one.deepstack, two.deepstack),
+            (one.spread, two.spread),
+        )
     )
 
 

@@ -25,7 +25,9 @@ _KNOWN_TEXTS, _KNOWN_QUESTIONS = 256, 4
 
 
 class ClipLayout(Protocol):
-    """How one family writes a clip: text before, positions of the visual tokens, text after."""
+    """How one family writes a clip: text before, positions of the visual tokens, text after. From
+    one token of a clip to another it is as far in positions as in cells.
+    """
 
     def __call__(
         self, layout: QwenLayout, tokens: KeptTokens | VisualTokens, cursor: Cursor
@@ -133,6 +135,7 @@ class QwenLayout:
             ),
             is_visual=is_visual,
             deepstack=tokens.deepstack,
+            spread=_spread(tokens, is_visual),
         )
         return inputs, cursor
 
@@ -162,3 +165,14 @@ class QwenLayout:
         if not mark:
             raise CheckpointError("the checkpoint's chat template leaves out what the user says")
         return before, after
+
+
+def _spread(tokens: KeptTokens | VisualTokens, is_visual: Tensor) -> Tensor | None:
+    """int64 [S,M,3] of a clip, the text around it included; None where no token keeps others'
+    positions.
+    """
+    if isinstance(tokens, VisualTokens) or tokens.members is None:
+        return None
+    spread = torch.zeros(len(is_visual), *tokens.members.shape[1:], dtype=torch.int64)
+    spread[is_visual] = (tokens.members - tokens.cells[:, None]).cpu()
+    return spread

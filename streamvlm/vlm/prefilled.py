@@ -12,6 +12,7 @@ from torch import Tensor
 from streamvlm.types import InputTokens, RawKV
 from streamvlm.vlm.context import KVContext
 from streamvlm.vlm.raw_keys import Caught
+from streamvlm.vlm.spread import places
 
 if TYPE_CHECKING:
     from streamvlm.vlm.qwen import QwenVL
@@ -42,7 +43,13 @@ class QwenPrefilled:
         for into, key in zip(both[0], self._caught.keys, strict=True):
             into.copy_(self._model.split_heads(key))
         both[1] = values
-        return RawKV(keys=both[0], values=both[1], positions=self._inputs.positions.clone())
+        spread = self._inputs.spread
+        return RawKV(
+            keys=both[0],
+            values=both[1],
+            positions=self._inputs.positions.clone(),
+            spread=None if spread is None else spread.clone(),
+        )
 
     @cached_property
     def logits(self) -> Tensor:
@@ -59,7 +66,8 @@ class QwenPrefilled:
     def attention(self, lengths: Sequence[int]) -> Tensor:
         """See `Prefilled.attention`."""
         raw = torch.stack([self._model.split_heads(each) for each in self._caught.last_queries])
-        queries = self._model.rotate(raw, self._inputs.positions[-1:])  # [L,H,1,E]
+        last = places(self._inputs.positions, self._inputs.spread)[-1:]
+        queries = self._model.rotate(raw, last)  # [L,H,1,E]
         grouped = queries.view(*self._keys.shape[:2], -1, queries.shape[-1])  # [L,G,H/G,E]
         scores = (grouped @ self._keys.transpose(2, 3)).float() * queries.shape[-1] ** -0.5
         piece = torch.repeat_interleave(torch.tensor(lengths)).to(queries.device)

@@ -26,6 +26,7 @@ from streamvlm.vlm.prefilled import QwenPrefilled
 from streamvlm.vlm.raw_keys import catch
 from streamvlm.vlm.recorded import RecordedPass, Recordings
 from streamvlm.vlm.signals import signals_riding, split_off
+from streamvlm.vlm.spread import SpreadRotary, places, places_of, rotary_ids
 from streamvlm.vlm.text_layers import can_be_recorded
 from streamvlm.vlm.together import run_together
 
@@ -42,6 +43,7 @@ class QwenVL:
         self._vision.config._attn_implementation = PACKED_ATTENTION
         first = self._vision.patch_embed
         first.proj = PatchProjection(first.proj)
+        self._text_model.rotary_emb = SpreadRotary(self._text_model.rotary_emb)
         text = model.config.text_config
         self._layers, self._groups = text.num_hidden_layers, text.num_key_value_heads
         self._heads = text.num_attention_heads
@@ -158,16 +160,19 @@ class QwenVL:
 
     @torch.inference_mode()
     def rotate(self, keys: Tensor, positions: Tensor) -> Tensor:
-        """Raw keys float [...,S,E] to the keys that attention uses at `positions` int64 [S,3]."""
+        """Raw keys float [...,S,E] to the keys that attention uses at `positions` int64 [S,3], or
+        at `spread.places` int64 [S,M,3].
+        """
         rotated = keys.clone()
         plain.turn(rotated, *self._angles(positions, keys))
         return rotated
 
-    def _angles(self, positions: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
-        """Cosines and sines [S,E] that rotate keys `like` these to `positions` int64 [S,3]."""
-        cos, sin = self._text_model.rotary_emb(
-            like, positions.T[:, None].to(like.device, non_blocking=True)
-        )
+    def _angles(self, places: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
+        """Cosines and sines [S,E] that rotate keys `like` these to positions int64 [S,3] or
+        [S,M,3].
+        """
+        ids = rotary_ids(places).to(like.device, non_blocking=True)
+        cos, sin = self._text_model.rotary_emb(like, ids)
         return cos[0], sin[0]
 
     @torch.inference_mode()
@@ -177,15 +182,15 @@ class QwenVL:
         shape = (2, self._layers, self._groups, room_for(num_tokens), self._head_size)
         keys, values = torch.empty(shape, dtype=self.dtype, device=self.device)
         if num_tokens:
-            angles = self._angles(torch.cat([span.positions for span in spans]), keys)
-            self._kernels.gather(spans, keys, values, *angles)
+            self._kernels.gather(spans, keys, values, *self._angles(places_of(spans), keys))
         return KVContext(keys, values, num_tokens)
 
     @torch.inference_mode()
     def prefill(self, inputs: InputTokens, context: Context) -> Prefilled:
         """See `VLM.prefill`."""
         assert isinstance(context, KVContext)
-        if recorded := self._recording(1, len(inputs)):
+        recorded = self._recording(1, len(inputs)) if inputs.spread is None else None
+        if recorded:
             hidden, caught = recorded.run([inputs], [context])[0], recorded.caught(len(inputs))
             return QwenPrefilled(self, inputs, hidden, caught, context)
         with catch(
@@ -236,7 +241,7 @@ class QwenVL:
             }
         output = self._text_model(
             inputs_embeds=inputs.embeddings[None],
-            position_ids=inputs.positions.T[:, None].to(self.device),
+            position_ids=rotary_ids(places(inputs.positions, inputs.spread)).to(self.device),
             past_key_values=context.cache,
             use_cache=True,
             **visual,

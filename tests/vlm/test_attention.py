@@ -2,26 +2,34 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
+from streamvlm.types import InputTokens
+from streamvlm.vlm.inputs import join
 from streamvlm.vlm.qwen import QwenVL
+from streamvlm.vlm.spread import places, rotary_ids
 from tests.conftest import FAMILIES, tiny_vlm
 
 
+@pytest.mark.parametrize("num_members", [0, 3])
 @pytest.mark.parametrize("family", FAMILIES)
-def test_attention_is_that_of_the_model(family: str) -> None:
+def test_attention_is_that_of_the_model(family: str, num_members: int) -> None:
     """Its eager attention gives weights: those of the last token, summed over each piece, and the
     most of any head and layer.
     """
     vlm = tiny_vlm(family, dtype="float64", sharpened=True)
     first = vlm.lay_out_question("A red van came at noon and left.", 0)
     second = vlm.lay_out_question("Where?", len(first))
+    if num_members:
+        first, second = spread_out(first, num_members), spread_out(second, num_members)
     lengths = [4, len(first) - 4]
     context = vlm.open_context([vlm.prefill(first, vlm.open_context([])).kv])
     found = vlm.prefill(second, context).attention(lengths)
 
-    weights = last_weights(vlm, torch.cat([first.embeddings, second.embeddings]))
+    weights = last_weights(vlm, join([first, second]))
     pieces = [weights[..., : lengths[0]], weights[..., lengths[0] : len(first)]]
     expected = [float(piece.sum(dim=-1).max()) for piece in pieces]
     assert found.dtype == torch.float32 and found.tolist() == pytest.approx(expected, abs=1e-5)
@@ -37,15 +45,25 @@ def test_a_context_that_grows_afterwards_does_not_count(vlm: QwenVL) -> None:
     assert torch.equal(prefilled.attention([len(first)]), before)
 
 
-def last_weights(vlm: QwenVL, embeddings: torch.Tensor) -> torch.Tensor:
-    """[L,H,S]: attention of the last of all tokens, text counting up from 0."""
+def spread_out(inputs: InputTokens, num_members: int) -> InputTokens:
+    """As if every token stood for others far away."""
+    generator = torch.Generator().manual_seed(len(inputs))
+    return replace(
+        inputs,
+        spread=torch.randint(-20, 20, (len(inputs), num_members, 3), generator=generator),
+    )
+
+
+def last_weights(vlm: QwenVL, inputs: InputTokens) -> torch.Tensor:
+    """[L,H,S]: attention of the last of all tokens."""
     text_model = vlm._text_model
     implementation = text_model.config._attn_implementation
     text_model.config._attn_implementation = "eager"
     try:
-        positions = torch.arange(len(embeddings)).expand(3, 1, -1)
         output = text_model(
-            inputs_embeds=embeddings[None], position_ids=positions, output_attentions=True
+            inputs_embeds=inputs.embeddings[None],
+            position_ids=rotary_ids(places(inputs.positions, inputs.spread)),
+            output_attentions=True,
         )
     finally:
         text_model.config._attn_implementation = implementation

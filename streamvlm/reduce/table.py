@@ -35,6 +35,7 @@ _TABLE = {
     "mctf": "strategies.mctf.MCTF",
     "mmr": "strategies.mmr.MMR",
     "mustdrop": "strategies.mustdrop.MustDrop",
+    "ppe": "strategies.ppe.PPE",
     "prunevid": "strategies.prunevid.PruneVid",
     "random": "strategies.random_rows.RandomRows",
     "scope": "strategies.scope.SCOPE",

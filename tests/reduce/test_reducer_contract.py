@@ -19,7 +19,7 @@ from streamvlm.reduce import (
     strategies,
 )
 from streamvlm.reduce.compressor import Compressor
-from streamvlm.types import Signal, VisualTokens
+from streamvlm.types import KeptTokens, Signal, VisualTokens
 
 GRIDS = {0: (1, 0, 0), 1: (1, 1, 1), 2: (1, 1, 2), 7: (1, 7, 1), 64: (1, 8, 8)}
 VARIANTS: list[dict[str, Any]] = [
@@ -85,11 +85,23 @@ def test_kept_rows_are_real_ones_in_order(
             counts = torch.bincount(kept.owner[kept.owner >= 0], minlength=size)
             assert torch.equal(counts.nonzero().flatten(), rows)
             assert torch.equal(counts[rows].float(), kept.weight)
+            check_members(kept, tokens)
             continue
+        assert kept.members is None, "only what is merged has any"
         assert torch.equal(kept.weight, torch.ones(len(kept)))
         assert torch.equal(kept.features, tokens.features[rows])
         if kept.deepstack is not None and tokens.deepstack is not None:
             assert torch.equal(kept.deepstack, tokens.deepstack[:, rows])
+
+
+def check_members(kept: KeptTokens, tokens: VisualTokens) -> None:
+    """All are cells of tokens that joined the row, its own first."""
+    if kept.members is None or kept.owner is None:
+        return
+    assert torch.equal(kept.members[:, 0], kept.cells)
+    for row, members in zip(kept.indices, kept.members, strict=True):
+        joined = {tuple(cell) for cell in tokens.cells[kept.owner == row].tolist()}
+        assert {tuple(cell) for cell in members.tolist()} <= joined
 
 
 @every_strategy

@@ -99,6 +99,11 @@ def compare(kept: KeptTokens | None, expected: Expected, tokens: VisualTokens) -
         return
     assert kept.indices.tolist() == expected.rows
     assert kept.weight.tolist() == (expected.weight or [1] * len(expected.rows))
+    if expected.members is None:
+        assert kept.members is None
+    else:
+        assert kept.members is not None
+        assert torch.equal(kept.members, tokens.cells[torch.tensor(expected.members)])
     features = expected.features
     if features is None:
         assert torch.equal(kept.features, tokens.features[expected.rows])

@@ -11,7 +11,8 @@ from safetensors import torch as safetensors
 from torch import Tensor
 
 from streamvlm.errors import CapacityError
-from streamvlm.remember import KVMemory, RecallSettings, Rung, Storage, block_file
+from streamvlm.pipeline import StreamPipeline
+from streamvlm.remember import KVMemory, RecallSettings, Rung, SnapshotFolder, Storage, block_file
 from streamvlm.remember.again import in_form
 from streamvlm.remember.choosing import CHOICES
 from streamvlm.remember.quantise import FORMS, Form, QuantisedKV, shrunk
@@ -20,11 +21,13 @@ from streamvlm.remember.stored import brought_to, held_in_host
 from streamvlm.remember.thin import thinned
 from streamvlm.types import InputTokens, RawKV, Recall, Tier
 from streamvlm.vlm.qwen import QwenVL
-from tests.conftest import tiny_vlm
+from tests.conftest import clip_size, make_clip, tiny_vlm
 from tests.remember.test_memory import segment
 from tests.remember.test_recall import PROBE, index_keys, made
-from tests.remember.test_snapshot import PLENTY
+from tests.remember.test_snapshot import CPU, PLENTY, about
+from tests.remember.test_snapshot import taken as snapshot_of
 from tests.remember.test_tiers import TOKENS, everything, lower, make_memory
+from tests.streams import ask, feed, make_pipeline, streamed_logits
 
 MEMBERS = 3
 
@@ -152,3 +155,32 @@ def test_a_segment_that_fits_without_it_only_is_refused(vlm: QwenVL) -> None:
         memory.append(inputs_of(1), segment(1, TOKENS)[1])
     memory.append(inputs_of(0), segment(0, TOKENS)[1])
     assert len(memory.blocks) == 1
+
+
+def watched(vlm: QwenVL, folder: Path, num_clips: int = 7) -> StreamPipeline:
+    """Merged clips: two blocks on the device, two on the host, the rest in files."""
+    alone = make_pipeline(vlm, {"name": "ppe"})
+    feed(alone, [make_clip(0, size=clip_size(vlm))])
+    each = alone.memory.num_bytes
+    storage = Storage(lower=lower(each, PLENTY, "int8", "int4"), folder=folder)
+    pipeline = make_pipeline(
+        vlm, {"name": "ppe"}, storage=storage, budget_bytes=2 * each + each // 2
+    )
+    feed(pipeline, [make_clip(i, size=clip_size(vlm)) for i in range(num_clips)])
+    return pipeline
+
+
+def test_a_restored_stream_of_merged_clips_answers_as_before(vlm: QwenVL, tmp_path: Path) -> None:
+    before = watched(vlm, tmp_path)
+    SnapshotFolder(tmp_path, about(vlm)).save(snapshot_of(before))
+    after = watched(vlm, tmp_path, num_clips=0)
+    found = SnapshotFolder(tmp_path, about(vlm)).load(PLENTY, CPU, PLENTY)
+    assert found is not None
+    after.restore(found)
+    assert {block.tier for block in after.memory.blocks} == set(Tier)
+    for one, two in zip(everything(before.memory), everything(after.memory), strict=True):
+        assert one.kv.spread is not None and two.kv.spread is not None and one.kv.spread.any()
+        assert torch.equal(one.kv.spread, two.kv.spread)
+    logits, _ = streamed_logits(ask(before, "What happens?"), 3)
+    again, _ = streamed_logits(ask(after, "What happens?"), 3)
+    assert all(torch.equal(one, two) for one, two in zip(logits, again, strict=True))

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import copy
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import Qwen2_5_VLRotaryEmbedding
 from transformers.models.qwen3_vl.modeling_qwen3_vl import Qwen3VLTextRotaryEmbedding
 
-from streamvlm.types import RawKV
-from streamvlm.vlm.inputs import bring_together
+from streamvlm.encode import Encoder
+from streamvlm.reduce import ReductionContext, build_reducer
+from streamvlm.types import Clip, InputTokens, RawKV
+from streamvlm.vlm import qwen
+from streamvlm.vlm.inputs import bring_together, join
 from streamvlm.vlm.positions import PositionPolicy, text_positions
 from streamvlm.vlm.qwen import QwenVL
 from streamvlm.vlm.random_weights import SIZES
 from streamvlm.vlm.spread import SpreadRotary, joined, places
-from tests.conftest import tiny_vlm
+from tests.conftest import clip_size, make_clip, tiny_vlm
+from tests.streams import ask, feed, make_pipeline, streamed_logits
 
 TEXT = "What is at the left?"
 TOLERANCE = 1e-9
@@ -132,6 +138,141 @@ def test_pieces_without_any_have_none_together() -> None:
     assert joined([None, None], [3, 4]) is None
     both = joined([None, noise(0, 2, 4)], [3, 4])
     assert both is not None and both.shape == (7, 2, 3) and not both[:3].any()
+
+
+NUM_CLIPS = 6
+REDUCE = {"name": "ppe", "num_members": 3}
+
+
+def clips_of(vlm: QwenVL) -> list[Clip]:
+    return [make_clip(i, size=clip_size(vlm)) for i in range(NUM_CLIPS)]
+
+
+def streamed(vlm: QwenVL, **settings: Any) -> Tensor:
+    """The logits of an answer, everything recalled."""
+    pipeline = make_pipeline(vlm, REDUCE, **settings)
+    feed(pipeline, clips_of(vlm))
+    return torch.stack(streamed_logits(ask(pipeline, TEXT), 1)[0])[0]
+
+
+def one_input(vlm: QwenVL) -> InputTokens:
+    """The same clips, merged, with the question behind them."""
+    reducer = build_reducer(REDUCE)
+    inputs, cursor = vlm.lay_out_prefix()
+    encoder = Encoder(tower=vlm, max_batch_clips=1)
+    for tokens in encoder.encode(clips_of(vlm)):
+        laid_out, cursor = vlm.lay_out_clip(reducer(tokens, ReductionContext()), cursor)
+        inputs = join([inputs, laid_out])
+    return join([inputs, vlm.lay_out_question(TEXT, cursor.text)])
+
+
+class ByHand(nn.Module):
+    """In place of a rotary embedding: what was worked out for these tokens."""
+
+    def __init__(self, angles: Tensor) -> None:
+        super().__init__()
+        self._angles = angles.repeat(1, 2)[None]
+
+    def forward(self, like: Tensor, _ids: Tensor) -> tuple[Tensor, Tensor]:
+        return self._angles.cos().to(like.dtype), self._angles.sin().to(like.dtype)
+
+
+def by_hand(vlm: QwenVL, inputs: InputTokens) -> Tensor:
+    """The logits of one forward with rotations of our own."""
+    assert inputs.spread is not None and bool((inputs.spread != 0).any())
+    plain = copy.copy(vlm)
+    plain._text_model = copy.deepcopy(vlm._text_model)
+    plain._text_model.rotary_emb = ByHand(angles_by_hand(vlm, inputs.positions, inputs.spread))
+    return plain.prefill(inputs, plain.open_context([])).logits
+
+
+def streaming_equals_one_forward(vlm: QwenVL, **settings: Any) -> None:
+    inputs, logits = one_input(vlm), streamed(vlm, **settings)
+    once = vlm.prefill(inputs, vlm.open_context([])).logits
+    assert float((logits - once).abs().max()) < TOLERANCE
+    # Angles by hand are of float64, those of the model of float32.
+    assert float((logits - by_hand(vlm, inputs)).abs().max()) < 1e-5
+    bare = vlm.prefill(replace(inputs, spread=None), vlm.open_context([])).logits
+    assert float((logits - bare).abs().max()) > 1e-3, "it would not matter"
+
+
+@pytest.mark.parametrize("settings", [{}, {"segment_clips": 4}], ids=["blocks", "open segment"])
+def test_merged_tokens_through_memory_are_one_forward(
+    sharp: QwenVL, settings: dict[str, Any]
+) -> None:
+    streaming_equals_one_forward(sharp, **settings)
+
+
+def test_the_last_clips_in_full_stand_behind_merged_ones(sharp: QwenVL) -> None:
+    pipeline = make_pipeline(sharp, REDUCE, fresh_clips=2)
+    feed(pipeline, clips_of(sharp))
+    prompt = ask(pipeline, TEXT)._prompt
+    context, done = prompt.run(sharp)
+    assert prompt.recent is not None and prompt.recent.spread is None
+    again = sharp.prefill(prompt.inputs, sharp.open_context(prompt.remembered))
+    assert torch.allclose(done.logits, again.logits, atol=TOLERANCE)
+    assert context.num_tokens == sum(map(len, prompt.remembered)) + prompt.num_inputs
+
+
+def recalled_at_one_position(patched: pytest.MonkeyPatch) -> None:
+    """Keys of memory are rotated by the positions of the tokens alone."""
+    bare = qwen.places_of
+    patched.setattr(
+        qwen, "places_of", lambda spans: bare([replace(kv, spread=None) for kv in spans])
+    )
+
+
+def run_at_one_position(patched: pytest.MonkeyPatch) -> None:
+    """What is prefilled is rotated so."""
+    patched.setattr(qwen, "places", lambda positions, _spread: positions)
+
+
+def lost_on_the_way(patched: pytest.MonkeyPatch) -> None:
+    """A prompt of several clips keeps the spread of none."""
+    patched.setattr("streamvlm.vlm.inputs.joined", lambda _spreads, _lengths: None)
+
+
+def members_in_another_order(patched: pytest.MonkeyPatch) -> None:
+    """Parts are cut backwards."""
+    parts = SpreadRotary._parts
+    patched.setattr(SpreadRotary, "_parts", lambda own, count: count - 1 - parts(own, count))
+
+
+@pytest.mark.parametrize(
+    "plant",
+    [recalled_at_one_position, run_at_one_position, lost_on_the_way, members_in_another_order],
+)
+def test_the_oracle_fails_on_a_planted_bug(
+    sharp: QwenVL, plant: Callable[[pytest.MonkeyPatch], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plant(monkeypatch)
+    with pytest.raises(AssertionError):
+        streaming_equals_one_forward(sharp)
+
+
+def test_rotated_raw_keys_are_the_native_ones_in_every_dtype(family: str) -> None:
+    for dtype in ("float32", "bfloat16"):
+        vlm = tiny_vlm(family, dtype=dtype)
+        inputs, context = one_input(vlm), vlm.open_context([])
+        kv = vlm.prefill(inputs, context).kv
+        for layer, cached in enumerate(context.cache.layers):
+            turned = vlm.rotate(kv.keys[layer], places(kv.positions, kv.spread))
+            assert torch.equal(turned, cached.keys[0])
+
+
+def test_a_clip_says_how_far_its_members_are(vlm: QwenVL) -> None:
+    (tokens, *_) = Encoder(tower=vlm, max_batch_clips=1).encode(clips_of(vlm)[:1])
+    kept = build_reducer(REDUCE)(tokens, ReductionContext())
+    laid_out, _ = vlm.lay_out_clip(kept, vlm.lay_out_prefix()[1])
+    full, _ = vlm.lay_out_clip(tokens, vlm.lay_out_prefix()[1])
+    assert full.spread is None and laid_out.spread is not None and kept.members is not None
+    assert not laid_out.spread[~laid_out.is_visual].any()
+    where = dict(
+        zip(map(tuple, tokens.cells.tolist()), full.positions[full.is_visual].tolist(), strict=True)
+    )
+    there = places(laid_out.positions, laid_out.spread)[laid_out.is_visual]
+    for cells, positions in zip(kept.members.tolist(), there.tolist(), strict=True):
+        assert [where[tuple(cell)] for cell in cells] == positions
 
 
 @pytest.mark.parametrize("policy", ["keep", "clamp", "compact"])

@@ -30,6 +30,8 @@ class Expected:
     """float64 [K,D], where rows are merged; None: as they were."""
     weight: list[int] | None = None
     """How many tokens each stands for; None: one."""
+    members: list[list[int]] | None = None
+    """Rows whose positions each keeps; None: its own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

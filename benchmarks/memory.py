@@ -39,6 +39,7 @@ from streamvlm.types import ClockSource, InputTokens, Interval, RawKV, StreamTim
 from streamvlm.vlm.kernels import kernels_for
 from streamvlm.vlm.positions import Cursor, text_positions
 from streamvlm.vlm.qwen import QwenVL
+from streamvlm.vlm.spread import SpreadRotary
 
 BLOCK_TOKENS = 136
 BLOCK_SECONDS = 4
@@ -81,9 +82,10 @@ class Weightless(QwenVL):
         self._index_layer, self._device = size.layers // 2, device
         shape = (2, size.layers, size.groups, BLOCK_TOKENS, size.head_size)
         self._drawn = torch.randn(shape, device=device).bfloat16()
-        self._kernels = kernels_for(device)
+        self._kernels = kernels_for(device, size.head_size)
+        rotary = SpreadRotary(Qwen3VLTextRotaryEmbedding(config).to(device))
         self._family = SimpleNamespace(moving_axes=(True, True, True))
-        self._text_model = SimpleNamespace(rotary_emb=Qwen3VLTextRotaryEmbedding(config).to(device))
+        self._text_model = SimpleNamespace(rotary_emb=rotary)
 
     @property
     def device(self) -> torch.device:

@@ -297,9 +297,9 @@ def main() -> None:
     for size in SHAPES:
         result["shapes"][size] = measured(size, device, options.repeats)
         _show(size, result["shapes"][size])
+        console.print("wrote", write(f"reduce_{device.type}", result))
         if device.type == "cuda":
             torch.cuda.empty_cache()
-    console.print("wrote", write(f"reduce_{device.type}", result))
 
 
 def _show(size: str, found: dict[str, Any]) -> None:

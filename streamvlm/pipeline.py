@@ -225,7 +225,7 @@ class StreamPipeline:
         return self._ready.made(self._vlm, prompt)
 
     def _check_length(self, text: str) -> None:
-        tokens, most = len(self._vlm.lay_out_question(text, 0)), self._max_question_tokens
+        tokens, most = self._vlm.question_length(text), self._max_question_tokens
         if tokens > most:
             raise QuestionError(f"the question has {tokens} tokens; at most {most} are allowed")
 

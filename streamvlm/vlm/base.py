@@ -143,6 +143,10 @@ class VLM(Protocol):
         """What comes after all video: the question, and the start of the answer."""
         ...
 
+    def question_length(self, text: str) -> int:
+        """How many tokens `lay_out_question` gives, whatever it costs to lay them out."""
+        ...
+
     def open_context(self, spans: Sequence[RawKV]) -> Context:
         """A context holding these spans in this order, keys rotated to their positions. Copies;
         changes nothing.

@@ -141,12 +141,12 @@ class QwenLayout:
 
     def question(self, text: str, position: int) -> InputTokens:
         """What comes after all video. Special tokens written in `text` are plain characters."""
-        ids = [
-            *self.token_ids(self._family.video_suffix),
-            *self._question_ids(text),
-            *self.token_ids(self.turn_end),
-        ]
-        return self.text(ids, position)
+        return self.text(self.question_ids(text), position)
+
+    def question_ids(self, text: str) -> list[int]:
+        """The tokens of `question`."""
+        before, after = self.token_ids(self._family.video_suffix), self.token_ids(self.turn_end)
+        return [*before, *self._question_ids(text), *after]
 
     def _embed(self, token_ids: Sequence[int]) -> Tensor:
         # Not by `device=`, which would wait for all that the device is at.

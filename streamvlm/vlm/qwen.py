@@ -51,7 +51,7 @@ class QwenVL:
         self._index_layer = self._layers // 2
         levels = model.config.vision_config.deepstack_visual_indexes if family.has_deepstack else ()
         self._num_deepstack = len(levels)
-        self._kernels = kernels_for(self.device)
+        self._kernels = kernels_for(self.device, self._head_size)
         self.recordings: Recordings | None = None
         """What runs few tokens faster, on a GPU; None: the classes of transformers run them."""
         if self.device.type == "cuda" and can_be_recorded(self._text_model):
@@ -149,6 +149,10 @@ class QwenVL:
         """See `VLM.lay_out_question`."""
         return self.layout.question(text, position)
 
+    def question_length(self, text: str) -> int:
+        """See `VLM.question_length`."""
+        return len(self.layout.question_ids(text))
+
     def token_ids(self, text: str) -> list[int]:
         """See `VLM.token_ids`."""
         return self.layout.plain_ids(text)
@@ -171,8 +175,11 @@ class QwenVL:
         """Cosines and sines [S,E] that rotate keys `like` these to positions int64 [S,3] or
         [S,M,3].
         """
-        ids = rotary_ids(places).to(like.device, non_blocking=True)
-        cos, sin = self._text_model.rotary_emb(like, ids)
+        rotary = self._text_model.rotary_emb
+        if places.ndim == 2 and rotary.frequencies:
+            angles: tuple[Tensor, Tensor] = self._kernels.angles(places, rotary.frequencies, like)
+            return angles
+        cos, sin = rotary(like, rotary_ids(places).to(like.device))
         return cos[0], sin[0]
 
     @torch.inference_mode()

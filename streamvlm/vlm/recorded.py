@@ -46,8 +46,8 @@ class RecordedPass:
         """
         self._model, self._index_layer = model, index_layer
         dtype, device = model.dtype, model.device
-        self._ops: ModuleType = kernels_for(device)
         layers, heads, groups, size = model.shape
+        self._ops: ModuleType = kernels_for(device, size)
         shape = num_contexts, num_tokens
 
         def zeros(*sizes: int) -> Tensor:

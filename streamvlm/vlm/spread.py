@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from streamvlm.types import RawKV
+from streamvlm.vlm.kernels.places import Frequencies
 
 
 def places(positions: Tensor, spread: Tensor | None) -> Tensor:
@@ -81,6 +82,15 @@ class SpreadRotary(nn.Module):
             sin = torch.where(part == number, its_sin, sin)
         return cos, sin
 
+    @cached_property
+    def frequencies(self) -> Frequencies | None:
+        """What the angles are made of; None for a model that changes it with the positions."""
+        if self._own.rope_type in ("dynamic", "longrope"):
+            return None
+        inverse = self._own.inv_freq.float()
+        axes = self._is_of.argmax(dim=0).to(inverse.device)
+        return Frequencies(inverse=inverse, axes=axes, scaling=self._own.attention_scaling)
+
     def _parts(self, num_members: int) -> Tensor:
         """int64 [E], whose position rotates each channel."""
         order, count = self._order
@@ -89,10 +99,19 @@ class SpreadRotary(nn.Module):
     @cached_property
     def _order(self) -> tuple[Tensor, Tensor]:
         """int64 [E/2] and [E/2]: of each pair of frequencies the how manyth of its axis it is, and
-        how many that axis has. Families mix the axes in different ways: asked of the model itself.
+        how many that axis has.
         """
-        ones = torch.eye(3)[:, None]  # [3,1,3]: a token stands at 1 on one axis, at 0 on the others
-        sin = self._own(ones, ones)[1][0]
-        is_of = (sin[:, : sin.shape[1] // 2] != 0).long()  # [3,E/2]
-        counts = is_of.sum(dim=1, keepdim=True)
-        return ((is_of.cumsum(dim=1) - 1) * is_of).sum(dim=0), (counts * is_of).sum(dim=0)
+        counts = self._is_of.sum(dim=1, keepdim=True)
+        return ((self._is_of.cumsum(dim=1) - 1) * self._is_of).sum(dim=0), (
+            counts * self._is_of
+        ).sum(dim=0)
+
+    @cached_property
+    def _is_of(self) -> Tensor:
+        """int64 [3,E/2]: 1 where a pair of frequencies is of this axis. Families mix the axes in
+        different ways: asked of the model itself.
+        """
+        ones = torch.eye(3, device=self._own.inv_freq.device)[:, None]
+        # [3,1,3]: a token stands at 1 on one axis, at 0 on the others
+        sin: Tensor = self._own(ones, ones)[1][0].cpu()
+        return (sin[:, : sin.shape[1] // 2] != 0).long()

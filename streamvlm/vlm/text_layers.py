@@ -60,7 +60,9 @@ class TextModel:
 
 def can_be_recorded(model: Any) -> bool:
     """Whether this text model is what `TextModel` takes it for."""
-    config = model.config
+    config, rope = model.config, model.config.rope_parameters["rope_type"]
+    if rope in ("dynamic", "longrope"):
+        return False
     return config.hidden_act == "silu" and not getattr(config, "use_sliding_window", False)
 
 

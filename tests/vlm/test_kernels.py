@@ -10,7 +10,7 @@ from torch import Tensor
 
 from streamvlm.types import RawKV
 from streamvlm.vlm.kernels import kernels_for, plain
-from streamvlm.vlm.kernels.places import COLUMNS, Norms, Places, Raw
+from streamvlm.vlm.kernels.places import COLUMNS, Frequencies, Norms, Places, Raw
 
 LAYERS, GROUPS, HEADS, SIZE = 3, 2, 6, 32
 TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 1e-2}
@@ -49,6 +49,19 @@ def angles(drawn: Drawn, *sizes: int) -> tuple[Tensor, Tensor]:
 
 
 @pytest.mark.gpu
+def test_angles(drawn: Drawn) -> None:
+    positions = torch.randint(0, 200_000, (70, 3))
+    frequencies = Frequencies(
+        inverse=1.0 / 10_000 ** torch.linspace(0, 1, SIZE // 2, device="cuda"),
+        axes=torch.arange(SIZE // 2, device="cuda") % 3,
+        scaling=1.5,
+    )
+    fused = kernels_for(torch.device("cuda"), SIZE)
+    both = (each.angles(positions, frequencies, drawn(1)) for each in (fused, plain))
+    assert all(same(got, expected) for got, expected in zip(*both, strict=True))
+
+
+@pytest.mark.gpu
 def test_gather(drawn: Drawn) -> None:
     wide = drawn(2, LAYERS, GROUPS, 50, SIZE)
     apart = drawn(LAYERS, 30, GROUPS, SIZE).transpose(1, 2), drawn(LAYERS, GROUPS, 30, SIZE)
@@ -61,7 +74,7 @@ def test_gather(drawn: Drawn) -> None:
     number = sum(map(len, spans))
     cos, sin = angles(drawn, number)
     into = torch.full((4, LAYERS, GROUPS, number + 7, SIZE), 9.0, device="cuda").to(cos.dtype)
-    kernels_for(torch.device("cuda")).gather(spans, into[0], into[1], cos, sin)
+    kernels_for(torch.device("cuda"), SIZE).gather(spans, into[0], into[1], cos, sin)
     plain.gather(spans, into[2], into[3], cos, sin)
     assert same(into[0], into[2]) and torch.equal(into[1], into[3])
     assert bool((into[:, :, :, number:] == 9.0).all()), "wrote behind the end"
@@ -69,7 +82,7 @@ def test_gather(drawn: Drawn) -> None:
 
 @pytest.mark.gpu
 def test_norms_and_gates(drawn: Drawn) -> None:
-    fused = kernels_for(torch.device("cuda"))
+    fused = kernels_for(torch.device("cuda"), SIZE)
     x, change, weight = drawn(7, 96), drawn(7, 96), drawn(96)
     assert same(fused.norm(x, weight, 1e-6), plain.norm(x, weight, 1e-6))
     both = fused.add_norm(x, change, weight, 1e-6), plain.add_norm(x, change, weight, 1e-6)
@@ -104,7 +117,7 @@ def test_join_and_attend(
     both = [contexts(drawn, starts)]
     both.append([(keys.clone(), values.clone()) for keys, values in both[0]])
     outcomes = []
-    for operations, buffers in zip((kernels_for(states.device), plain), both, strict=True):
+    for operations, buffers in zip((kernels_for(states.device, SIZE), plain), both, strict=True):
         places = places_of(buffers, starts, counts)
         raw = Raw(
             keys=torch.zeros_like(states[:, :, :GROUPS]).contiguous(),
@@ -123,7 +136,7 @@ def test_join_and_attend(
 @pytest.mark.gpu
 def test_a_context_attends_alone_as_in_any_company_bit_for_bit(drawn: Drawn) -> None:
     """I11."""
-    fused, starts = kernels_for(torch.device("cuda")), [17, 300, 64, 1, 129]
+    fused, starts = kernels_for(torch.device("cuda"), SIZE), [17, 300, 64, 1, 129]
     buffers, query = contexts(drawn, starts), drawn(6, 1, HEADS, SIZE)
     together = fused.attend(query, places_of(buffers, starts, [1] * 5), 1, 0.2)
     for row, (own, start) in enumerate(zip(buffers, starts, strict=True)):

@@ -288,3 +288,16 @@ def test_what_follows_is_behind_all_members(vlm: QwenVL, policy: PositionPolicy)
     assert int(moved[2].positions.min()) > farthest
     _, _, alone = bring_together(pieces[:2], None, following=0, **together)
     assert alone > farthest
+
+
+def test_angles_of_our_own_are_those_of_the_model(vlm: QwenVL) -> None:
+    positions = torch.randint(0, 100_000, (50, 3), generator=torch.Generator().manual_seed(0))
+    own, like = vlm._text_model.rotary_emb, torch.zeros(1, dtype=torch.bfloat16)
+    expected = own(like, positions.T[:, None])
+    got = vlm._angles(positions, like)
+    assert all(torch.equal(a, b[0]) for a, b in zip(got, expected, strict=True))
+    own.__dict__["frequencies"] = None
+    try:
+        assert torch.equal(vlm._angles(positions, like)[0], expected[0][0])
+    finally:
+        del own.__dict__["frequencies"]

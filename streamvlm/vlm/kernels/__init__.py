@@ -12,9 +12,10 @@ import torch
 from streamvlm.vlm.kernels import plain
 
 
-def kernels_for(device: torch.device) -> ModuleType:
-    """`fused` on a GPU where Triton is installed, else `plain`."""
-    if device.type == "cuda" and find_spec("triton"):
+def kernels_for(device: torch.device, head_size: int) -> ModuleType:
+    """`fused` on a GPU where Triton is installed, for heads of a power of two, else `plain`."""
+    is_even = head_size >= 16 and head_size & (head_size - 1) == 0
+    if device.type == "cuda" and is_even and find_spec("triton"):
         from streamvlm.vlm.kernels import fused
 
         return fused

@@ -8,10 +8,10 @@ import triton.language as tl
 from torch import Tensor
 
 from streamvlm.vlm.kernels.attend import attend
-from streamvlm.vlm.kernels.gather import gather, turned
+from streamvlm.vlm.kernels.gather import angles, gather, turned
 from streamvlm.vlm.kernels.places import Norms, Places, Raw
 
-__all__ = ["add_norm", "attend", "gated", "gather", "join", "norm"]
+__all__ = ["add_norm", "angles", "attend", "gated", "gather", "join", "norm"]
 
 _GATED = 1024
 """Numbers that one program of `gated` makes."""

@@ -1,4 +1,6 @@
-"""`plain.gather` as a Triton kernel: keys and values are read once and written once."""
+"""`plain.gather`, and the angles for it, as Triton kernels: keys and values are read once and
+written once.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +12,7 @@ import triton.language as tl
 from torch import Tensor
 
 from streamvlm.types import RawKV
+from streamvlm.vlm.kernels.places import Frequencies
 
 _TOKENS, _HEADS = 16, 8
 """That one program moves: the angles of the tokens are read once for all heads."""
@@ -27,6 +30,37 @@ def turned(low, high, cos, sin, dtype: tl.constexpr):
 
 
 @triton.jit
+def _angles(positions, axes, inverse, cos, sin, scaling, HALF: tl.constexpr):
+    token = tl.program_id(0).to(tl.int64)
+    pair = tl.arange(0, HALF)
+    placed = tl.load(positions + token * 3 + tl.load(axes + pair)).to(tl.float32)
+    angle = placed * tl.load(inverse + pair)
+    dtype: tl.constexpr = cos.dtype.element_ty
+    c, s = (tl.cos(angle) * scaling).to(dtype), (tl.sin(angle) * scaling).to(dtype)
+    for half in range(2):
+        into = token * 2 * HALF + half * HALF + pair
+        tl.store(cos + into, c)
+        tl.store(sin + into, s)
+
+
+def angles(positions: Tensor, frequencies: Frequencies, like: Tensor) -> tuple[Tensor, Tensor]:
+    """See `plain.angles`."""
+    half = len(frequencies.axes)
+    cos, sin = like.new_empty(2, len(positions), 2 * half)
+    _angles[(len(positions),)](
+        positions.to(like.device, non_blocking=True).contiguous(),
+        frequencies.axes,
+        frequencies.inverse,
+        cos,
+        sin,
+        frequencies.scaling,
+        HALF=half,
+        num_warps=1,
+    )
+    return cos, sin
+
+
+@triton.jit
 def _gather(
     table,
     keys,
@@ -40,7 +74,7 @@ def _gather(
     TOKENS: tl.constexpr,
     HEADS: tl.constexpr,
 ):
-    row = table + 7 * tl.program_id(2)
+    row = table + 7 * tl.program_id(2)  # see `gather`
     length, out = tl.load(row + 5), tl.load(row + 6)
     first = tl.program_id(1) * TOKENS
     if first < length:
@@ -77,17 +111,19 @@ def gather(spans: Sequence[RawKV], keys: Tensor, values: Tensor, cos: Tensor, si
     num_layers, num_groups, capacity, size = keys.shape
     assert keys.is_contiguous() and values.is_contiguous()
     spans = [_along_one_step(span) for span in spans]
-    lengths = torch.tensor([len(span) for span in spans])
-    steps = torch.tensor([span.keys.stride()[:3] for span in spans])
-    starts = torch.tensor([(span.keys.data_ptr(), span.values.data_ptr()) for span in spans])
-    starts = (starts - torch.tensor([keys.data_ptr(), values.data_ptr()])) // keys.element_size()
-    ends = lengths.cumsum(0)
-    columns = (starts, steps, lengths[:, None], (ends - lengths)[:, None])
-    table = torch.cat(columns, dim=1).to(keys.device, non_blocking=True)
+    told = [
+        (span.keys.data_ptr(), span.values.data_ptr(), *span.keys.stride()[:3], len(span))
+        for span in spans
+    ]
+    table = torch.tensor([(*each, 0) for each in told])
+    table[:, :2] -= torch.tensor([keys.data_ptr(), values.data_ptr()])
+    table[:, :2] //= keys.element_size()
+    table[1:, 6] = table[:-1, 5].cumsum(0)
+    table = table.to(keys.device, non_blocking=True)
     num_heads = num_layers * num_groups
     grid = (
         triton.cdiv(num_heads, _HEADS),
-        triton.cdiv(int(lengths.max()), _TOKENS),
+        triton.cdiv(max(each[5] for each in told), _TOKENS),
         len(spans),
     )
     _gather[grid](

@@ -59,6 +59,18 @@ class Raw:
     """float [B,S,H,E]; None where nobody wants them."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Frequencies:
+    """Of rotary positions."""
+
+    inverse: Tensor
+    """float32 [E/2], angle by position, of each pair of channels."""
+    axes: Tensor
+    """int64 [E/2], which of the three axes each pair belongs to."""
+    scaling: float
+    """Of cosines and sines; 1 but for some ways of stretching positions."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Norms:
     """Of queries and keys, where a model has them."""

@@ -13,7 +13,17 @@ from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention, silu
 
 from streamvlm.types import RawKV
-from streamvlm.vlm.kernels.places import Norms, Places, Raw
+from streamvlm.vlm.kernels.places import Frequencies, Norms, Places, Raw
+
+
+def angles(positions: Tensor, frequencies: Frequencies, like: Tensor) -> tuple[Tensor, Tensor]:
+    """Cosines and sines [S,E], of dtype and device of `like`, at positions int64 [S,3]; computed in
+    float32.
+    """
+    placed = positions.to(like.device).float()[:, frequencies.axes]
+    both = (placed * frequencies.inverse).repeat(1, 2)
+    cos, sin = (each * frequencies.scaling for each in (both.cos(), both.sin()))
+    return cos.to(like.dtype), sin.to(like.dtype)
 
 
 def turn(keys: Tensor, cos: Tensor, sin: Tensor) -> None:

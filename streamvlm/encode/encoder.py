@@ -13,6 +13,7 @@ from torch import Tensor
 from streamvlm.encode.preprocess import preprocess
 from streamvlm.types import Clip, Signal, VisualTokens
 from streamvlm.vlm.patches import PatchSpec
+from streamvlm.vlm.positions import cells_of
 
 
 class VisionTower(Protocol):
@@ -84,7 +85,7 @@ class Encoder:
             features, deepstack = self.tower.encode(patches, grids)
         t, h, w = patch_grid
         grid_thw = (t, h // spec.merge_size, w // spec.merge_size)
-        cells = _cells(grid_thw, features.device)
+        cells = cells_of(grid_thw, features.device)
         nothing = [None] * len(clips)
         signals = {signal: values.chunk(len(clips)) for signal, values in told.items()}
         # Copies, because a view would keep the tokens of the whole batch alive with those of one.
@@ -116,8 +117,3 @@ def _batches(clips: Sequence[Clip], max_batch_clips: int) -> Iterator[list[int]]
     for group in groups.values():
         for start in range(0, len(group), max_batch_clips):
             yield group[start : start + max_batch_clips]
-
-
-def _cells(grid_thw: tuple[int, int, int], device: torch.device) -> Tensor:
-    """int64 [N,3]: (t, row, column) of every cell in raster order."""
-    return torch.cartesian_prod(*(torch.arange(size, device=device) for size in grid_thw))

@@ -48,13 +48,18 @@ def text_positions(start: int, num_tokens: int) -> Tensor:
     return torch.arange(start, start + num_tokens)[:, None].expand(-1, 3).contiguous()
 
 
+def cells_of(grid_thw: tuple[int, int, int], device: torch.device | None = None) -> Tensor:
+    """int64 [N,3]: (t, row, column) of every cell of a clip in raster order."""
+    return torch.cartesian_prod(*(torch.arange(size, device=device) for size in grid_thw))
+
+
 def place_by_order(cells: Tensor, grid_thw: tuple[int, int, int], start: int) -> tuple[Tensor, int]:
     """Positions int64 [K,3] of a clip's tokens that begins at `start`, and where whatever follows
     begins.
 
     `cells` int64 [K,3] are the kept ones; what follows begins where it would if all had been kept.
     """
-    return cells.cpu() + start, start + max(grid_thw)
+    return _on_host(cells, grid_thw) + start, start + max(grid_thw)
 
 
 def place_by_time(
@@ -75,10 +80,17 @@ def place_by_time(
     """
     depth, rows, columns = grid_thw
     temporal = max(cursor.temporal, video_start + math.floor(pts_seconds * tokens_per_second))
-    positions = cells.cpu() + torch.tensor([temporal, video_start, video_start])
+    positions = _on_host(cells, grid_thw) + torch.tensor([temporal, video_start, video_start])
     following = temporal + depth
     text = max(cursor.text, following, video_start + max(rows, columns))
     return positions, Cursor(text=text, temporal=following)
+
+
+def _on_host(cells: Tensor, grid_thw: tuple[int, int, int]) -> Tensor:
+    """The same; a clip that keeps all of them needs no copy, which waits for all that the device is
+    at.
+    """
+    return cells_of(grid_thw) if len(cells) == math.prod(grid_thw) else cells.cpu()
 
 
 def rebase(ledger: Tensor, num_sinks: int, max_span: int) -> int:

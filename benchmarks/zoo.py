@@ -13,7 +13,7 @@ Prints tables as `streamvlm eval` does, writes benchmarks/results/zoo.json, zoo-
 zoo-strategies.png; `zoo_page.py` makes docs/zoo.md of it. With `--only`, these strategies alone are
 measured and take their places among the results that are there, where those are of the same suite
 and weights; elsewhere they are printed, beside the baselines, and not written. Two runs differ in
-their timings alone.
+their timings alone: which methods answered otherwise than in the results before is told.
 """
 
 from __future__ import annotations
@@ -204,6 +204,15 @@ def stored(suite: Mapping[str, Any]) -> list[Row]:
     return list(found["methods"]) if is_same else []
 
 
+def changed(new: Sequence[Row], old: Sequence[Row]) -> tuple[int, list[str]]:
+    """How many methods were measured before too, and which of them answered some question rightly
+    only now, or only before.
+    """
+    before = {row["method"]: row["right"] for row in old}
+    both = [row for row in new if row["method"] in before]
+    return len(both), [row["method"] for row in both if row["right"] != before[row["method"]]]
+
+
 def in_their_places(new: Sequence[Row], old: Sequence[Row]) -> list[Row]:
     """All rows once, the new ones for the old ones of these methods, and none of a strategy that is
     no more: the baselines, then the curves, then the others, from much kept to little.
@@ -241,7 +250,8 @@ def main() -> None:
         "seconds": options.seconds,
         "questions": options.questions,
     }
-    old = stored(suite) if options.only else []
+    before = stored(suite)
+    old = before if options.only else []
     began = time.monotonic()
     new = measure(options, cases, _wanted(options, bool(old)))
     rows = in_their_places(new, old)
@@ -258,6 +268,10 @@ def main() -> None:
         "methods": rows,
     }
     result["past_against_compressor"] = against(result["items"], rows)
+    again, others = changed(new, before)
+    result["measured_before"] = {"methods": again, "other_answers": others}
+    told = f"{again} methods were measured before; other answers: {', '.join(others) or 'none'}"
+    console.print(told)
     _show(result, {row["method"] for row in new})
     if options.only and not old:
         console.print("not written: there are no results of all strategies of this suite")

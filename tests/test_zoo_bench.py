@@ -63,3 +63,9 @@ def test_every_strategy_that_can_be_set_is_measured_at_every_ratio(zoo: ModuleTy
     assert len(set(names)) == len(names)
     assert {f"{each}@{ratio}" for each in zoo.adjustable() for ratio in zoo.RATIOS} <= set(names)
     assert "all" not in zoo.adjustable()
+
+
+def test_another_answer_than_before_is_told(zoo: ModuleType) -> None:
+    old = [row("full", "11"), row("mmr@0.1", "01"), row("dtd@0.1", "00")]
+    new = [row("full", "11"), row("mmr@0.1", "10"), row("ppe@0.1", "11")]
+    assert zoo.changed(new, old) == (2, ["mmr@0.1"])

@@ -1,10 +1,10 @@
-"""A few text tokens of each of several contexts in one forward that is recorded once and replayed.
+"""A few tokens of each of several contexts in one forward that is recorded once and replayed.
 
-Question and answer are a handful of tokens at a time. On a GPU the weights are read in a few
-milliseconds then, and a forward of transformers, two thousand small kernels that Python launches
-one by one, takes ten times as long as that. Here the same layers are gone through with the
-operations of `kernels`, a dozen a layer, recorded as a CUDA graph. A recording has a fixed
-shape; which contexts it reads and how long they are it is told when it is replayed.
+Questions, answers and reduced clips are few tokens at a time. On a GPU the weights are read in a
+few milliseconds then, and a forward of transformers, two thousand small kernels that Python
+launches one by one, takes ten times as long. Here the same layers are gone through with the
+operations of `kernels`, a dozen a layer, recorded as a CUDA graph. A recording has a fixed shape;
+which contexts it reads and how long they are it is told when it is replayed.
 """
 
 from __future__ import annotations
@@ -85,19 +85,19 @@ class RecordedPass:
         numbers = self._places.rows_of(buffers, starts, counts), positions
         self._numbers.copy_(torch.cat([each.flatten() for each in numbers]), non_blocking=True)
         self._places.buffers = buffers
-        self._replay()
-        self._places.buffers = []
+        try:
+            self._replay()
+        finally:
+            self._places.buffers = []
         for context, count in zip(contexts, counts, strict=True):
             context.grow(count)
         return self._hidden[: len(tokens)].clone()
 
     def _write_deepstack(self, row: int, tokens: InputTokens) -> None:
-        if not len(self._deepstack) or tokens.deepstack is None:
-            self._deepstack[:, row] = 0
-            return
-        at = tokens.is_visual.nonzero()[:, 0].to(self._deepstack.device)
         self._deepstack[:, row] = 0
-        self._deepstack[:, row, at] = tokens.deepstack.to(self._deepstack)
+        if tokens.deepstack is not None:
+            at = tokens.is_visual.nonzero()[:, 0].to(self._deepstack.device)
+            self._deepstack[:, row, at] = tokens.deepstack.to(self._deepstack)
 
     @torch.inference_mode()
     def caught(self, count: int) -> Caught:

@@ -1,4 +1,6 @@
-"""The operations of `plain` as Triton kernels, of the same names, arguments and rounding."""
+"""The operations of `plain` as Triton kernels, of the same names and arguments. Roundings are the
+same, but where the compiler makes a product and a sum one operation: then there is one fewer.
+"""
 
 from __future__ import annotations
 

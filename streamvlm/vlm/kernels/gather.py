@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 import triton
 import triton.language as tl
@@ -110,24 +111,21 @@ def gather(spans: Sequence[RawKV], keys: Tensor, values: Tensor, cos: Tensor, si
     """See `plain.gather`."""
     num_layers, num_groups, capacity, size = keys.shape
     assert keys.is_contiguous() and values.is_contiguous()
-    spans = [_along_one_step(span) for span in spans]
-    told = [
-        (span.keys.data_ptr(), span.values.data_ptr(), *span.keys.stride()[:3], len(span))
-        for span in spans
-    ]
-    table = torch.tensor([(*each, 0) for each in told])
-    table[:, :2] -= torch.tensor([keys.data_ptr(), values.data_ptr()])
+    pairs = [_along_one_step(span.keys, span.values) for span in spans]
+    # In numpy: a tensor is made of so many numbers far more slowly.
+    table = np.array([_row_of(*pair) for pair in pairs], dtype=np.int64)
+    table[:, :2] -= keys.data_ptr(), values.data_ptr()
     table[:, :2] //= keys.element_size()
-    table[1:, 6] = table[:-1, 5].cumsum(0)
-    table = table.to(keys.device, non_blocking=True)
+    table[1:, 6] = table[:-1, 5].cumsum()
+    on_device = torch.from_numpy(table).to(keys.device, non_blocking=True)
     num_heads = num_layers * num_groups
     grid = (
         triton.cdiv(num_heads, _HEADS),
-        triton.cdiv(max(each[5] for each in told), _TOKENS),
-        len(spans),
+        triton.cdiv(int(table[:, 5].max()), _TOKENS),
+        len(pairs),
     )
     _gather[grid](
-        table,
+        on_device,
         keys,
         values,
         cos,
@@ -141,10 +139,17 @@ def gather(spans: Sequence[RawKV], keys: Tensor, values: Tensor, cos: Tensor, si
     )
 
 
-def _along_one_step(span: RawKV) -> RawKV:
-    """One whose keys and values take the same steps from number to number, one after the other."""
-    steps = span.keys.stride()
-    if steps == span.values.stride() and steps[3] == 1:
-        return span
-    keys, values = span.keys.contiguous(), span.values.contiguous()
-    return RawKV(keys=keys, values=values, positions=span.positions)
+def _row_of(keys: Tensor, values: Tensor) -> tuple[int, ...]:
+    """Addresses, steps to the next layer, group and token, how many tokens; room for where they
+    go.
+    """
+    steps = keys.stride()
+    return keys.data_ptr(), values.data_ptr(), steps[0], steps[1], steps[2], keys.shape[2], 0
+
+
+def _along_one_step(keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+    """The same, with the same steps from number to number, and those behind each other at last."""
+    steps = keys.stride()
+    if steps == values.stride() and steps[3] == 1:
+        return keys, values
+    return keys.contiguous(), values.contiguous()

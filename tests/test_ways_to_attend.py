@@ -110,7 +110,7 @@ def a_recorded_pass_is_the_model(vlm: QwenVL, lost: int = 0) -> None:
     def recorded(inputs: InputTokens) -> Tensor:
         found = recordings.pass_for(1, len(inputs))
         assert found is not None
-        return vlm.logits(found.run([inputs], [own])[0])
+        return vlm.logits(found.run(inputs, [own])[0])
 
     expected = [vlm.prefill(prompt.inputs, growing).logits]
     streamed = [recorded(prompt.inputs)]

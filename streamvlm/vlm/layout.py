@@ -103,9 +103,15 @@ class QwenLayout:
 
     def text(self, token_ids: Sequence[int], start: int) -> InputTokens:
         """Text tokens that count up from position `start`."""
+        return self.text_at(token_ids, range(start, start + len(token_ids)))
+
+    def text_at(self, token_ids: Sequence[int], positions: Sequence[int]) -> InputTokens:
+        """Text tokens, each at its own position on all axes."""
         return InputTokens(
             embeddings=self._embed(token_ids),
-            positions=text_positions(start, len(token_ids)),
+            positions=torch.tensor(positions, dtype=torch.int64)[:, None]
+            .expand(-1, 3)
+            .contiguous(),
             is_visual=torch.zeros(len(token_ids), dtype=torch.bool),
         )
 

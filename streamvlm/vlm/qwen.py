@@ -198,7 +198,7 @@ class QwenVL:
         assert isinstance(context, KVContext)
         recorded = self._recording(1, len(inputs)) if inputs.spread is None else None
         if recorded:
-            hidden, caught = recorded.run([inputs], [context])[0], recorded.caught(len(inputs))
+            hidden, caught = recorded.run(inputs, [context])[0], recorded.caught(len(inputs))
             return QwenPrefilled(self, inputs, hidden, caught, context)
         with catch(
             [layer.self_attn for layer in self._text_model.layers],
@@ -221,14 +221,11 @@ class QwenVL:
         """See `VLM.decode_together`."""
         own = [context for context in contexts if isinstance(context, KVContext)]
         assert len(own) == len(contexts)
-        tokens = [
-            self.layout.text([token_id], position)
-            for token_id, position in zip(token_ids, positions, strict=True)
-        ]
+        tokens = self.layout.text_at(token_ids, positions)
         if recorded := self._recording(len(own), 1):
             return self.logits(recorded.run(tokens, own))
         if len(own) == 1:
-            return self.logits(self._run(tokens[0], own[0])[-1:])
+            return self.logits(self._run(tokens, own[0]))
         return self.logits(run_together(self._text_model, tokens, own))
 
     def _recording(self, num_contexts: int, num_tokens: int) -> RecordedPass | None:

@@ -69,35 +69,36 @@ class RecordedPass:
         self._replay = self._recorded(pool) if device.type == "cuda" else self._go_through
 
     @torch.inference_mode()
-    def run(self, tokens: Sequence[InputTokens], contexts: Sequence[KVContext]) -> Tensor:
-        """Hidden states [B,D] of the last token of each; they join the contexts. No context has
-        grown where this fails.
+    def run(self, tokens: InputTokens, contexts: Sequence[KVContext]) -> Tensor:
+        """Hidden states [B,D] of the last token of each of the B contexts, which the tokens join:
+        all of them the only one, or each its own. No context has grown where this fails.
         """
-        counts, starts = [len(each) for each in tokens], [each.num_tokens for each in contexts]
-        for context, start, count in zip(contexts, starts, counts, strict=True):
+        starts = [context.num_tokens for context in contexts]
+        count = len(tokens) // len(contexts)
+        for context, start in zip(contexts, starts, strict=True):
             context.make_room(start + count)
         buffers = [context.buffers for context in contexts]
-        positions = torch.zeros(self._positions.shape, dtype=torch.int64)
-        for row, own in enumerate(tokens):
-            positions[:, row, : len(own)] = own.positions.T
-            self._embeddings[row, : len(own)] = own.embeddings
-            self._write_deepstack(row, own)
-        numbers = self._places.rows_of(buffers, starts, counts), positions
+        # Either of the two is 1, contexts or tokens of each: what counts comes first.
+        self._embeddings.flatten(0, 1)[: len(tokens)] = tokens.embeddings
+        self._write_deepstack(tokens)
+        positions = torch.zeros(3, prod(self._positions.shape[1:]), dtype=torch.int64)
+        positions[:, : len(tokens)] = tokens.positions.T
+        numbers = self._places.rows_of(buffers, starts, count), positions
         self._numbers.copy_(torch.cat([each.flatten() for each in numbers]), non_blocking=True)
         self._places.buffers = buffers
         try:
             self._replay()
         finally:
             self._places.buffers = []
-        for context, count in zip(contexts, counts, strict=True):
+        for context in contexts:
             context.grow(count)
-        return self._hidden[: len(tokens)].clone()
+        return self._hidden[: len(contexts)].clone()
 
-    def _write_deepstack(self, row: int, tokens: InputTokens) -> None:
-        self._deepstack[:, row] = 0
+    def _write_deepstack(self, tokens: InputTokens) -> None:
+        self._deepstack.zero_()
         if tokens.deepstack is not None:
             at = tokens.is_visual.nonzero()[:, 0].to(self._deepstack.device)
-            self._deepstack[:, row, at] = tokens.deepstack.to(self._deepstack)
+            self._deepstack.flatten(1, 2)[:, at] = tokens.deepstack.to(self._deepstack)
 
     @torch.inference_mode()
     def caught(self, count: int) -> Caught:

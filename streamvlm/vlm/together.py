@@ -73,18 +73,14 @@ def _attend_each(
     return torch.cat(rows), None
 
 
-def run_together(
-    text_model: Any, tokens: Sequence[InputTokens], contexts: Sequence[KVContext]
-) -> Tensor:
-    """Hidden states [B,D] of one text token of each context; it joins that. No context has grown
-    where this fails.
+def run_together(text_model: Any, tokens: InputTokens, contexts: Sequence[KVContext]) -> Tensor:
+    """Hidden states [B,D] of B text tokens, one of each context; it joins that. No context has
+    grown where this fails.
     """
     with _growing_together(text_model.config, contexts) as cache:
         output = text_model(
-            inputs_embeds=torch.stack([each.embeddings for each in tokens]),
-            position_ids=torch.stack([each.positions.T for each in tokens], dim=1).to(
-                tokens[0].embeddings.device
-            ),
+            inputs_embeds=tokens.embeddings[:, None],
+            position_ids=tokens.positions.T[:, :, None].to(tokens.embeddings.device),
             past_key_values=cache,
             use_cache=True,
         )

@@ -15,8 +15,8 @@ from streamvlm.vlm.kernels.places import COLUMNS, Frequencies, Norms, Places, Ra
 LAYERS, GROUPS, HEADS, SIZE = 3, 2, 6, 32
 TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 1e-2}
 """Of the norm of the difference by that of what is expected: a rounding more or less."""
-MANY = [([100], [1]), ([0, 70, 300], [1, 1, 1]), ([130], [11]), ([90], [40]), ([500], [200])]
-"""Tokens that contexts hold, and tokens that join them."""
+MANY = [([100], 1), ([0, 70, 300], 1), ([130], 11), ([90], 40), ([500], 200), ([60, 9], 5)]
+"""Tokens that contexts hold, and tokens that join each."""
 
 Drawn = Callable[..., Tensor]
 
@@ -95,22 +95,20 @@ def contexts(drawn: Drawn, starts: list[int]) -> list[tuple[Tensor, Tensor]]:
     return [(drawn(*each), drawn(*each)) for each in sizes]
 
 
-def places_of(buffers: list[tuple[Tensor, Tensor]], starts: list[int], counts: list[int]) -> Places:
+def places_of(buffers: list[tuple[Tensor, Tensor]], starts: list[int], count: int) -> Places:
     """One more than there are contexts."""
     rows = torch.zeros(len(buffers) + 1, len(COLUMNS), dtype=torch.int64, device="cuda")
     anchor = torch.zeros(64, dtype=buffers[0][0].dtype, device="cuda")
     places = Places(rows=rows, anchor=anchor, num_groups=GROUPS, buffers=buffers)
-    rows.copy_(places.rows_of(buffers, starts, counts))
+    rows.copy_(places.rows_of(buffers, starts, count))
     return places
 
 
 @pytest.mark.gpu
 @pytest.mark.parametrize("has_norms", [False, True])
-@pytest.mark.parametrize(("starts", "counts"), MANY, ids=str)
-def test_join_and_attend(
-    drawn: Drawn, starts: list[int], counts: list[int], has_norms: bool
-) -> None:
-    batch, num_tokens = len(starts) + 1, max(counts) + 5 * (max(counts) > 1)
+@pytest.mark.parametrize(("starts", "count"), MANY, ids=str)
+def test_join_and_attend(drawn: Drawn, starts: list[int], count: int, has_norms: bool) -> None:
+    batch, num_tokens = len(starts) + 1, count + 5 * (count > 1)
     states = drawn(batch, num_tokens, HEADS + 2 * GROUPS, SIZE)
     cos, sin = angles(drawn, batch, num_tokens)
     norms = Norms(query=drawn(SIZE), key=drawn(SIZE), eps=1e-6) if has_norms else None
@@ -118,7 +116,7 @@ def test_join_and_attend(
     both.append([(keys.clone(), values.clone()) for keys, values in both[0]])
     outcomes = []
     for operations, buffers in zip((kernels_for(states.device, SIZE), plain), both, strict=True):
-        places = places_of(buffers, starts, counts)
+        places = places_of(buffers, starts, count)
         raw = Raw(
             keys=torch.zeros_like(states[:, :, :GROUPS]).contiguous(),
             last_queries=torch.zeros_like(states[:, 0, :HEADS]).contiguous(),
@@ -128,7 +126,7 @@ def test_join_and_attend(
         attended = operations.attend(turned, places, 1, SIZE**-0.5)
         told = [raw.last_queries[: len(starts)], *(each for pair in buffers for each in pair)]
         for tensor in (turned, attended, raw.keys, raw.queries):
-            told += [tensor[row, :count] for row, count in enumerate(counts)]
+            told += [tensor[row, :count] for row in range(len(starts))]
         outcomes.append(told)
     assert all(same(got, expected) for got, expected in zip(*outcomes, strict=True))
 
@@ -138,8 +136,8 @@ def test_a_context_attends_alone_as_in_any_company_bit_for_bit(drawn: Drawn) -> 
     """I11."""
     fused, starts = kernels_for(torch.device("cuda"), SIZE), [17, 300, 64, 1, 129]
     buffers, query = contexts(drawn, starts), drawn(6, 1, HEADS, SIZE)
-    together = fused.attend(query, places_of(buffers, starts, [1] * 5), 1, 0.2)
+    together = fused.attend(query, places_of(buffers, starts, 1), 1, 0.2)
     for row, (own, start) in enumerate(zip(buffers, starts, strict=True)):
         pair = query[row : row + 1].expand(2, -1, -1, -1).contiguous()
-        alone = fused.attend(pair, places_of([own], [start], [1]), 1, 0.2)
+        alone = fused.attend(pair, places_of([own], [start], 1), 1, 0.2)
         assert torch.equal(alone[0], together[row])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import grpc
 
@@ -17,6 +17,7 @@ Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any] | None"
 OURS = "/streamvlm."
 """How the methods of our services begin."""
 _ASK = "/streamvlm.v1.QueryService/Ask"
+_STOPPING = "the service is stopping"
 
 
 def wrapped(handler: Handler, method: str, wrap: Callable[[Behavior], Behavior]) -> Handler:
@@ -84,19 +85,52 @@ class OpenCalls(grpc.aio.ServerInterceptor):
         async def call(request: Any, context: Context) -> Any:
             if len(self._answers) + len(self._others) >= self._max_calls:
                 raise CapacityError(f"{self._max_calls} calls go on, the service takes no more")
+            if self._must_end(calls):
+                # gRPC took it in before the stop, and it would be none of those that are ended.
+                raise EngineStoppedError(_STOPPING)
             task = asyncio.current_task()
             assert task is not None, "handlers run in tasks"
             calls.add(task)
             try:
-                return await behavior(request, context)
+                return await behavior(request, cast(Context, _WholeHeaders(context)))
             except asyncio.CancelledError:
-                is_us = self._must_answers_end if calls is self._answers else self._is_ending
-                if not is_us:
+                if not self._must_end(calls):
                     raise
                 # It was us. What is left of the call is to tell the caller why.
                 task.uncancel()
-                raise EngineStoppedError("the service is stopping") from None
+                raise EngineStoppedError(_STOPPING) from None
             finally:
                 calls.discard(task)
 
         return call
+
+    def _must_end(self, calls: set[asyncio.Task[Any]]) -> bool:
+        return self._must_answers_end if calls is self._answers else self._is_ending
+
+
+class _WholeHeaders:
+    """The context of a call whose headers are sent once, whenever its handler is cancelled.
+
+    gRPC itself sends them with the first message. Where that write is cancelled it does not know
+    that it did, sends them again with the status, and fails: the caller never hears why the call
+    ended. Headers are sent even where the caller does not read; a message may wait for that, and
+    the status behind it.
+    """
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._sending: asyncio.Future[None] | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._context, name)
+
+    async def write(self, message: Any) -> None:
+        """See `grpc.aio.ServicerContext.write`."""
+        if self._sending is None:
+            self._sending = asyncio.ensure_future(self._context.send_initial_metadata(()))
+        try:
+            await asyncio.shield(self._sending)
+        except asyncio.CancelledError:
+            await asyncio.wait({self._sending})
+            raise
+        await self._context.write(message)

@@ -107,8 +107,8 @@ class BlockIndex:
         if among is None:
             among = self._worth_scoring(probe, num_blocks)
         ids, scores = self.scores(probe, among, rule)
-        order = np.lexsort((ids.numpy(), -scores.numpy()))[:num_blocks]
-        return [(int(ids[row]), float(scores[row])) for row in order]
+        rows = _best(ids.numpy(), scores.numpy(), num_blocks)
+        return [(int(ids[row]), float(scores[row])) for row in rows]
 
     def scores(
         self, probe: Tensor, among: Sequence[int] | None = None, rule: str | None = None
@@ -209,6 +209,16 @@ class InvertedFile:
         """A block that is in."""
         self.block_ids.remove(block_id)
         self._index.remove_ids(faiss.IDSelectorRange(block_id * 2**20, (block_id + 1) * 2**20))
+
+
+def _best(ids: np.ndarray, scores: np.ndarray, most: int) -> np.ndarray:
+    """Rows of at most so many, best first; equal scores by id."""
+    rows = np.arange(len(ids))
+    if most < len(ids):
+        # Sorting all of them takes as long as scoring their means.
+        rows = np.flatnonzero(scores >= np.partition(scores, -most)[-most])
+    best: np.ndarray = rows[np.lexsort((ids[rows], -scores[rows]))[:most]]
+    return best
 
 
 def _vectors(summary: Summary) -> np.ndarray:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 
@@ -170,6 +170,8 @@ class InvertedFile:
     """Vectors looked up for each block that is wanted."""
     _POINTS = 64
     """To train each list and each code with; faiss wants 39."""
+    _BATCH = 1_024
+    """Blocks added at a time: the lists of many vectors are found by one matrix product."""
 
     def __init__(self, summaries: Mapping[int, Summary]) -> None:
         """Trained on an even sample of these. Takes seconds for a million vectors."""
@@ -179,7 +181,7 @@ class InvertedFile:
         sizes = [1 + len(each.tokens) for each in summaries.values()]
         vector_size, total = next(iter(summaries.values())).mean.numel(), sum(sizes)
         every = max(1, total // (self._POINTS * max(math.isqrt(total), 256)))
-        training = np.concatenate([_vectors(each) for each in [*summaries.values()][::every]])
+        training = _vectors(islice(summaries.values(), 0, None, every))
         most = max(2, len(training) // self._POINTS)
         lists, codes = min(math.isqrt(total), most), min(8, int(math.log2(most)))
         parts = max(each for each in (1, 2, 4, 8, 16, 32, 64) if vector_size % each == 0)
@@ -193,9 +195,9 @@ class InvertedFile:
         )
         self._index.nprobe = max(16, lists // 16)
         self._index.train(training)
-        for block_id, summary in summaries.items():
-            tokens = np.append(self._MEAN, summary.tokens.numpy())
-            self._index.add_with_ids(_vectors(summary), block_id * 2**20 + tokens)
+        rest = iter(summaries.items())
+        while some := dict(islice(rest, self._BATCH)):
+            self._index.add_with_ids(_vectors(some.values()), self._vector_ids(some))
 
     def nearest(self, probe: Tensor, num_blocks: int) -> list[int]:
         """Ids of blocks of which a vector is among the nearest; more than `num_blocks`, unless most
@@ -204,6 +206,12 @@ class InvertedFile:
         count = min(self._CANDIDATES * num_blocks, self._index.ntotal)
         _, ids = self._index.search(probe[None].numpy(), max(1, count))
         return sorted({each // 2**20 for each in ids[0].tolist() if each >= 0})
+
+    def _vector_ids(self, summaries: Mapping[int, Summary]) -> np.ndarray:
+        """int64, one for each row of `_vectors`."""
+        each = [block * 2**20 + np.append(self._MEAN, s.tokens) for block, s in summaries.items()]
+        ids: np.ndarray = np.concatenate(each)
+        return ids
 
     def remove(self, block_id: int) -> None:
         """A block that is in."""
@@ -221,7 +229,8 @@ def _best(ids: np.ndarray, scores: np.ndarray, most: int) -> np.ndarray:
     return best
 
 
-def _vectors(summary: Summary) -> np.ndarray:
-    """float32 [1+Q,R]: the mean, then the representative tokens."""
-    stacked: np.ndarray = torch.cat([summary.mean[None], summary.keys]).flatten(1).numpy()
+def _vectors(summaries: Iterable[Summary]) -> np.ndarray:
+    """float32 [N,R]: of each block the mean, then the representative tokens."""
+    parts = [part for each in summaries for part in (each.mean[None], each.keys)]
+    stacked: np.ndarray = torch.cat(parts).flatten(1).numpy()
     return stacked

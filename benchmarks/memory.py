@@ -1,7 +1,7 @@
 """What memory costs at the sizes of real models, with random keys and values, beside a plain copy.
 
     python benchmarks/memory.py                     this machine's CPU, a few minutes
-    python benchmarks/memory.py --device cuda --most-vectors 1000000
+    python benchmarks/memory.py --device cuda
 
 A block is four clips at 448 x 448 after 82.8 % of the tokens are dropped: four seconds. The forward
 over a segment is not in any figure. Hours of stream that do not fit are simulated by as many blocks
@@ -32,7 +32,6 @@ from transformers.models.qwen3_vl.configuration_qwen3_vl import Qwen3VLTextConfi
 from transformers.models.qwen3_vl.modeling_qwen3_vl import Qwen3VLTextRotaryEmbedding
 
 from streamvlm.remember import Counters, KVMemory, Rung, Snapshot, SnapshotFolder, Storage
-from streamvlm.remember.index import BlockIndex
 from streamvlm.remember.quantise import FORMS
 from streamvlm.remember.stored import StoredBlock
 from streamvlm.types import ClockSource, InputTokens, Interval, RawKV, StreamTime, Summary, Tier
@@ -299,26 +298,6 @@ def snapshot_costs(vlm: Weightless, folder: Path) -> dict[str, Any]:
     return result
 
 
-def index_costs(most_vectors: int, length: int, repeats: int) -> dict[str, Any]:
-    """The index by its rule of the mean, as long as it is exact, beside a product of matrix and
-    vector with about the same result.
-    """
-    result: dict[str, Any] = {}
-    number = 1_000
-    while number <= most_vectors:
-        vectors, probe = torch.randn(number, length), torch.randn(length)
-        index = BlockIndex("mean", exact_vectors=10 * number)
-        for block_id, vector in enumerate(vectors):
-            index.add(block_id, _summary(vector))
-        cpu = torch.device("cpu")
-        result[str(number)] = {
-            "index": milliseconds(lambda: index.search(probe, 16), cpu, repeats),  # noqa: B023
-            "matmul": milliseconds(lambda: (vectors @ probe).topk(16), cpu, repeats),  # noqa: B023
-        }
-        number *= 10
-    return result
-
-
 def hours(vlm: Weightless, folder: Path, most_hours: int, sizes: dict[str, int]) -> dict[str, Any]:
     """Long streams, simulated: see above."""
     small = Weightless(Size(1, 1), torch.device("cpu"))
@@ -365,7 +344,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--most-vectors", type=int, default=100_000)
     parser.add_argument("--most-hours", type=int, default=100)
     parser.add_argument("--folder", type=Path, help="on the disk to be measured")
     arguments = parser.parse_args()
@@ -385,7 +363,6 @@ def main() -> None:
             long = hours(vlm, Path(folder), arguments.most_hours, sizes)
         result["sizes"][name] = {"block_bytes": block, "costs": costs, "hours": long}
         show(name, costs)
-    result["index"] = index_costs(arguments.most_vectors, 512, arguments.repeats)
     print("wrote", write(f"memory_{device.type}", result))
 
 

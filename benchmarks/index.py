@@ -1,7 +1,7 @@
 """The index from a thousand to ten million vectors, exact and by its inverted file, beside a plain
 product of matrix and vector.
 
-    python benchmarks/index.py                           seven minutes and 7 GB
+    python benchmarks/index.py                           nine minutes and 7 GB
     python benchmarks/index.py --most-vectors 1000000    two minutes and 5 GB
 
 A block has five vectors: its mean and four representative tokens, which resemble each other and the
@@ -48,7 +48,7 @@ VECTORS_A_BLOCK = MOST_REPRESENTATIVES + 1
 SCENE_BLOCKS = 50
 HEAD_SIZE = 128
 
-console = Console(highlight=False)
+console = Console(highlight=False, width=100)
 
 
 @dataclass(frozen=True)

@@ -2,10 +2,10 @@
 
 Up to `exact_vectors` all blocks are scored, by sums over rows in torch. Measured on one core of an
 AMD EPYC (benchmarks/index.py), 1e3, 1e4, 1e5 vectors of 512 numbers, five a block: by their best
-token they take 0.2, 1.7, 12 ms; a matrix product 0.05, 1.6, 26 ms, but is not the same in every row
+token they take 0.2, 1.3, 13 ms; a matrix product 0.05, 1.9, 24 ms, but is not the same in every row
 (`score`). faiss's IndexFlatIP knows inner products only. All are little beside the prefill of a
 question. Beyond, an inverted file of product codes (IVF-PQ) names the blocks that are worth
-scoring: by `vote` 7 ms instead of 109 for 1e6 vectors of 256.
+scoring: by `vote` 10 ms instead of 103 for 1e6 vectors of 256.
 """
 
 from __future__ import annotations

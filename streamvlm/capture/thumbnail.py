@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from fractions import Fraction
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import av
 import numpy as np
+
+from streamvlm.capture.jpeg import to_jpeg
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -14,8 +15,8 @@ if TYPE_CHECKING:
 LONGEST_SIDE = 192
 MAX_BYTES = 12_000
 """Small enough to travel in the alert."""
-_QUALITIES = (4, 8, 14, 24, 31)
-"""Of JPEG in FFmpeg, best first; the first that is small enough is taken."""
+_QUANTISERS = (4, 8, 14, 24, 31)
+"""The first whose JPEG is small enough is taken."""
 
 
 def thumbnail(pixels: NDArray[np.uint8]) -> bytes:
@@ -26,13 +27,8 @@ def thumbnail(pixels: NDArray[np.uint8]) -> bytes:
     size = [max(2, 2 * round(side * scale / 2)) for side in (height, width)]
     picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24")
     small = picture.reformat(width=size[1], height=size[0], format="yuvj420p")
-    for quality in _QUALITIES:
-        codec = cast("av.VideoCodecContext", av.CodecContext.create("mjpeg", "w"))
-        codec.width, codec.height, codec.pix_fmt = size[1], size[0], "yuvj420p"
-        codec.time_base = Fraction(1, 1)
-        codec.options = {"qmin": str(quality), "qmax": str(quality)}
-        codec.thread_count = 1
-        data = b"".join(bytes(packet) for packet in [*codec.encode(small), *codec.encode(None)])
+    for quantiser in _QUANTISERS:
+        data = to_jpeg(small, quantiser)
         if len(data) <= MAX_BYTES:
             return data
     return b""

@@ -304,6 +304,8 @@ class VisualTokens:
     """float [N], how much the vision tower attends to each token; None where nobody asked."""
     sensitivity: Tensor | None = None
     """float [N], how much each feature changes with what it is made of; None where nobody asked."""
+    picture: Tensor | None = None
+    """uint8 [H,W,3] cpu, the clip's last frame as it was encoded; None where nobody asked."""
 
     def __post_init__(self) -> None:
         n = math.prod(self.grid_thw)
@@ -340,6 +342,8 @@ class KeptTokens:
     """As in `VisualTokens`."""
     deepstack: Tensor | None = None
     """float [Z,K,D], reduced with the same indices as `features`; None for models without."""
+    picture: Tensor | None = None
+    """As in `VisualTokens`."""
     owner: Tensor | None = None
     """int64 [N]: which row of the clip each of its rows joined, -1 where it was left out; None
     where rows were only left out, or joined those of other clips (`reduce.Reduced.owners`)."""

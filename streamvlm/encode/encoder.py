@@ -56,6 +56,8 @@ class Encoder:
     """Most clips in one forward."""
     signals: frozenset[Signal] = frozenset()
     """What the tokens tell besides their features; each costs something."""
+    keeps_pictures: bool = False
+    """Whether the tokens bring a frame along, for who wants it seen again."""
 
     def __post_init__(self) -> None:
         if self.max_batch_clips < 1:
@@ -97,6 +99,7 @@ class Encoder:
                 interval=clip.interval,
                 pts_seconds=clip.pts_seconds,
                 deepstack=None if levels is None else levels.clone(),
+                picture=torch.from_numpy(clip.pixels[-1].copy()) if self.keeps_pictures else None,
                 **{signal: values[number].clone() for signal, values in signals.items()},
             )
             for number, clip, own, levels in zip(

@@ -47,6 +47,7 @@ def take_rows(tokens: VisualTokens, rows: Tensor) -> KeptTokens:
         interval=tokens.interval,
         pts_seconds=tokens.pts_seconds,
         deepstack=None if deepstack is None else deepstack.index_select(1, rows),
+        picture=tokens.picture,
     )
 
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from streamvlm.encode import Encoder, preprocess
+from streamvlm.reduce.ops import keep_rows
 from streamvlm.types import Clip, ClockSource, GridRule, StreamTime, VisualTokens
 from streamvlm.vlm.patches import PatchSpec
 
@@ -167,6 +168,20 @@ def test_tokens_of_one_clip_do_not_keep_those_of_the_batch_alive() -> None:
         assert tokens.deepstack is not None
         for tensor in (tokens.features, tokens.deepstack):
             assert tensor.untyped_storage().nbytes() == tensor.numel() * tensor.element_size()
+
+
+def test_tokens_bring_the_last_frame_along_where_it_is_wanted() -> None:
+    clips = [make_clip(seed) for seed in range(3)]
+    tower = LinearTower()
+    plain = Encoder(tower=tower, max_batch_clips=4).encode(clips)
+    pictured = Encoder(tower=tower, max_batch_clips=4, keeps_pictures=True).encode(clips)
+    for clip, one, two in zip(clips, plain, pictured, strict=True):
+        assert one.picture is None and two.picture is not None
+        assert torch.equal(one.features, two.features)
+        assert np.array_equal(two.picture.numpy(), clip.pixels[-1])
+        assert two.picture.untyped_storage().nbytes() == clip.pixels[-1].nbytes
+        kept = keep_rows(two, torch.tensor([0, 2]))
+        assert kept.picture is two.picture
 
 
 def test_the_tower_sees_the_patches_of_the_preprocessing() -> None:

@@ -147,8 +147,9 @@ def tier_costs(vlm: Weightless, folder: Path, repeats: int) -> dict[str, Any]:
     each = BLOCK_TOKENS * vlm.kv_bytes_per_token
     result: dict[str, Any] = {}
     places = [(Tier.DEVICE, "exact")]
-    # Embeddings, the last, are brought back by a forward.
-    places += [(tier, form) for tier in (Tier.HOST, Tier.DISK) for form in FORMS[:-1]]
+    # What comes behind is brought back by a forward.
+    of_keys = FORMS[: FORMS.index("embeddings")]
+    places += [(tier, form) for tier in (Tier.HOST, Tier.DISK) for form in of_keys]
     for tier, form in places:
         lower = [] if tier is Tier.DEVICE else [Rung(tier=tier, budget_bytes=PLENTY, form=form)]
         memory = make_memory(vlm, PLENTY, *lower, folder=folder)

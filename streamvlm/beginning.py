@@ -6,6 +6,7 @@ import logging
 from pathlib import Path
 
 from streamvlm.config import Config
+from streamvlm.encode import Encoder
 from streamvlm.errors import ConfigError
 from streamvlm.pipeline import StreamPipeline
 from streamvlm.recalling import Recalling
@@ -16,15 +17,18 @@ from streamvlm.remember import (
     Rung,
     SharedBudget,
     Storage,
-    want_embeddings,
+    forms_of,
 )
-from streamvlm.types import Signal, Tier
+from streamvlm.seeing import JpegSight
+from streamvlm.types import Tier
 from streamvlm.vlm import VLM
 
 log = logging.getLogger(__name__)
 
 MAX_TEXT_TOKENS_PER_CLIP = 32
 """More than any clip layout writes around its visual tokens."""
+MOST_BYTES_PER_PIXEL = 3
+"""Of a picture that a block keeps; noise at the finest quantiser takes 2.3."""
 
 
 class Beginning:
@@ -34,6 +38,13 @@ class Beginning:
         """Raises ConfigError, also where a segment cannot fit into a stream's memory."""
         self._vlm, self._config = vlm, config
         self._reducer = build_reducer(config.reduce)
+        self.encoder = Encoder(
+            tower=vlm,
+            max_batch_clips=config.encode.max_batch_clips,
+            signals=self._reducer.needs,
+            keeps_pictures=config.remember.holds_pictures,
+        )
+        """Of the clips of all streams."""
         prefix, self._cursor = vlm.lay_out_prefix()
         self._sinks = vlm.prefill(prefix, vlm.open_context([])).kv
         remember = config.remember
@@ -55,6 +66,11 @@ class Beginning:
             )
             if rung.budget_bytes
         )
+        self._sight = JpegSight(
+            encoder=Encoder(tower=vlm, max_batch_clips=config.encode.max_batch_clips),
+            num_clips=remember.picture_clips,
+            quantiser=remember.picture_quantiser,
+        )
         self._check_budget()
         totals = {
             Tier.DEVICE: remember.total_budget_bytes,
@@ -62,11 +78,6 @@ class Beginning:
             Tier.DISK: remember.total_disk_budget_bytes,
         }
         self._shared = SharedBudget({tier: limit for tier, limit in totals.items() if limit})
-
-    @property
-    def signals(self) -> frozenset[Signal]:
-        """What the reducer asks the vision tower to tell of each token."""
-        return self._reducer.needs
 
     def pipeline(self, folder: Path | None = None) -> StreamPipeline:
         """A stream that has seen nothing; `folder` is for what it keeps on the disk. Raises
@@ -118,7 +129,11 @@ class Beginning:
             max_span=remember.max_span,
             recall=settings,
             storage=Storage(
-                lower=self._lower, evict=remember.evict, shared=self._shared, folder=folder
+                lower=self._lower,
+                evict=remember.evict,
+                shared=self._shared,
+                folder=folder,
+                sight=self._sight,
             ),
         )
 
@@ -127,9 +142,12 @@ class Beginning:
         most_cells = rule.max_pixels // rule.cell_pixels**2
         tokens = remember.segment_clips * (most_cells + MAX_TEXT_TOKENS_PER_CLIP)
         each = self._vlm.kv_bytes_per_token
-        if want_embeddings(self._lower):
+        if "embeddings" in forms_of(self._lower):
             each += self._vlm.input_bytes_per_token
         needed = tokens * each
+        if "pictures" in forms_of(self._lower):
+            pictures = min(remember.picture_clips, remember.segment_clips)
+            needed += pictures * MOST_BYTES_PER_PIXEL * rule.max_pixels
         log.info(
             "model %s: a stream's memory of %d bytes holds %d tokens; a clip has at most %d",
             self._vlm.name,

@@ -15,7 +15,6 @@ from pathlib import Path
 
 from streamvlm.beginning import Beginning
 from streamvlm.config import Config
-from streamvlm.encode import Encoder
 from streamvlm.erasing import ErasureQueue
 from streamvlm.erasure import Erased
 from streamvlm.errors import EngineStoppedError
@@ -59,11 +58,6 @@ class StreamEngine:
         """Raises ConfigError where a segment cannot fit into a stream's memory."""
         self.vlm, self._config = vlm, config
         self._beginning = Beginning(vlm, config)
-        self._encoder = Encoder(
-            tower=vlm,
-            max_batch_clips=config.encode.max_batch_clips,
-            signals=self._beginning.signals,
-        )
         limits = config.engine
         self._streams = StreamTable(limits.max_streams)
         self._searches = SearchQueue(vlm, config.respond, self._streams.named)
@@ -268,7 +262,7 @@ class StreamEngine:
     def _encode(self, clips: list[Clip]) -> list[VisualTokens | None]:
         """Visual tokens of each clip; None where it cannot be encoded, not even by itself."""
         try:
-            return list(self._encoder.encode(clips))
+            return list(self._beginning.encoder.encode(clips))
         except DEVICE_LOST:
             raise
         except Exception as error:

@@ -150,7 +150,9 @@ class StreamPipeline:
     def _append_one(self, segment: Reduced) -> None:
         if segment.clips:
             laid_out, self._cursor = lay_out(self._vlm, segment, self._cursor)
-            self.memory.append(join(laid_out.clips), segment.interval, [*map(len, laid_out.clips)])
+            clips = laid_out.clips
+            lengths = [*map(len, clips)]
+            self.memory.append(join(clips), segment.interval, lengths, segment.clips)
         elif self.memory.blocks:
             # Never what waits: it is newer than this segment.
             self.memory.extend(segment.interval.end)

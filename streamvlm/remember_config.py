@@ -22,11 +22,17 @@ class RememberConfig(Section):
     """The same in files beside the snapshots. 0: not used."""
     host_form: Form = "exact"
     """What keys and values are shrunk to there, see `remember.quantise`; or `embeddings`, the
-    smallest with real models: what they are made again from, by a forward over each block that is
-    read, and with mini far from what they were, see `remember.again`. `local_blocks` that lie so
-    are made again for each new block."""
+    smallest of tokens: what they are made again from, by a forward over each block that is read,
+    and with mini far from what they were; or `pictures`, the smallest of all: seen again by the
+    vision tower, then as embeddings. See `remember.again`. `local_blocks` that lie so are made
+    again for each new block."""
     disk_form: Form = "exact"
     """The same for the disk; what came as int8 stays at least as coarse."""
+    picture_clips: Positive = 4
+    """Clips of a block of which a frame is kept where it becomes pictures, evenly spaced; 1: the
+    middle one. With mini the more the better."""
+    picture_quantiser: Annotated[int, Field(ge=1, le=31)] = 3
+    """How coarse the JPEG of these is: FFmpeg's `q`, 1 the finest."""
     host_keep: Share = 1.0
     """The share of its visual tokens that a block keeps there: those most unlike the others."""
     disk_keep: Share = 1.0
@@ -87,4 +93,13 @@ class RememberConfig(Section):
         for name, unused, needed in needs:
             if not getattr(self, needed) and (value := getattr(self, name)) != unused:
                 raise ValueError(f"{name} = {value!r} has no effect without {needed}")
+        for name in ("picture_clips", "picture_quantiser"):
+            value = getattr(self, name)
+            if not self.holds_pictures and value != type(self).model_fields[name].default:
+                raise ValueError(f"{name} = {value!r} has no effect without a form of pictures")
         return self
+
+    @property
+    def holds_pictures(self) -> bool:
+        """Whether a tier holds blocks as pictures."""
+        return "pictures" in (self.host_form, self.disk_form)

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 Positive = Annotated[int, Field(gt=0)]
 Bytes = Annotated[int, Field(ge=0)]
 Share = Annotated[float, Field(gt=0, le=1)]
-Form = Literal["exact", "int8", "int4", "embeddings"]
+Form = Literal["exact", "int8", "int4", "embeddings", "pictures"]
 PositiveSeconds = Annotated[float, Field(gt=0, le=3600, allow_inf_nan=False)]
 
 

@@ -717,7 +717,7 @@ class TierStatus:
     tier: str
     """A `Tier`; in a client perhaps a word of a service that is newer."""
     form: str
-    """How keys and values are held: exact, int8, int4 or embeddings."""
+    """How keys and values are held: exact, int8, int4, embeddings or pictures."""
     blocks: int
     num_tokens: int
     num_bytes: int

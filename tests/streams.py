@@ -61,9 +61,12 @@ def feed(
     batch: int = 1,
     *,
     signals: frozenset[Signal] = frozenset(),
+    keeps_pictures: bool = False,
 ) -> None:
     """Bring clips into the pipeline, `batch` at a time through the vision tower."""
-    encoder = Encoder(tower=pipeline._vlm, max_batch_clips=batch, signals=signals)
+    encoder = Encoder(
+        tower=pipeline._vlm, max_batch_clips=batch, signals=signals, keeps_pictures=keeps_pictures
+    )
     for start in range(0, len(clips), batch):
         some = clips[start : start + batch]
         new = [clip for clip in some if pipeline.admit(clip)]

@@ -31,6 +31,8 @@ def test_the_defaults_are_the_embedded_deployment() -> None:
         ("capture: {open_timeout_seconds: .inf}", r"open_timeout_seconds = inf"),
         ("vlm: {dtype: int8}", r"vlm.dtype = 'int8'.*'auto'"),
         ("remember: {disk_form: embeddings}", r"'embeddings' has no effect without disk_budget"),
+        ("remember: {picture_clips: 2}", r"picture_clips = 2 has no effect without a form of pict"),
+        ("remember: {picture_quantiser: 0}", r"picture_quantiser = 0: .*greater than or equal"),
         ("remember: {host_form: int8}", r"host_form = 'int8' has no effect without host_budget"),
         ("remember: {total_disk_budget_bytes: 9}", r"= 9 has no effect without disk_budget_bytes"),
         ("remember: {recall_choice: quota}", r"'quota' has no effect without recall_tokens"),

@@ -439,9 +439,10 @@ def test_a_budget_below_one_segment_is_refused_at_the_start() -> None:
         make_engine(remember={"budget_bytes": 1000})
     just_enough = int(str(refused.value).rpartition(" ")[2])
     make_engine(remember={"budget_bytes": just_enough})
-    below = {"host_budget_bytes": 2**20, "host_form": "embeddings"}
-    with pytest.raises(ConfigError, match="cannot hold one segment"):
-        make_engine(remember={"budget_bytes": just_enough, **below})
+    for form in ("embeddings", "pictures"):
+        below = {"host_budget_bytes": 2**20, "host_form": form}
+        with pytest.raises(ConfigError, match="cannot hold one segment"):
+            make_engine(remember={"budget_bytes": just_enough, **below})
 
 
 def test_an_answer_whose_token_cannot_be_run_fails_alone(monkeypatch: pytest.MonkeyPatch) -> None:

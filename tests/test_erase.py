@@ -33,6 +33,7 @@ from streamvlm.errors import (
 )
 from streamvlm.gaps import ERASED
 from streamvlm.remember import SnapshotFolder, block_file
+from streamvlm.remember.pictures import Pictures
 from streamvlm.remember.quantise import QuantisedKV
 from streamvlm.remember.stored import FileKV, StoredBlock
 from streamvlm.types import (
@@ -84,17 +85,19 @@ def signatures(tensors: Iterable[Tensor]) -> list[bytes]:
 
 
 def of_blocks(blocks: Iterable[StoredBlock]) -> list[bytes]:
-    """Of keys, values, embeddings and summaries, wherever they lie."""
+    """Of keys, values, embeddings, pictures and summaries, wherever they lie."""
     return signatures(tensor for block in blocks for tensor in tensors_of(block))
 
 
 def tensors_of(block: StoredBlock) -> list[Tensor]:
-    kv, inputs = block.kv, block.inputs
+    kv, inputs, pictures = block.kv, block.inputs, block.pictures
     if isinstance(kv, FileKV):
         kv = block_file.read(kv.path, kv.num_bytes, kv.sha256).kv
     if isinstance(kv, InputTokens):
         inputs = kv
-    held = []
+    if isinstance(kv, Pictures):
+        pictures = kv
+    held = [] if pictures is None else [*pictures.packed]
     if inputs is not None:
         assert inputs.deepstack is not None
         held += [inputs.embeddings, inputs.deepstack]
@@ -182,11 +185,17 @@ TIERS: list[dict[str, Any]] = [
         "disk_budget_bytes": 2**26,
         "disk_form": "embeddings",
     },
+    {
+        "host_budget_bytes": ROOM_FOR_ONE,
+        "host_form": "int8",
+        "disk_budget_bytes": 2**26,
+        "disk_form": "pictures",
+    },
 ]
 
 
 @pytest.mark.parametrize(
-    "tiers", TIERS, ids=["device", "all tiers", "all tiers, shrunk", "all tiers, embeddings"]
+    "tiers", TIERS, ids=["device", "exact", "shrunk", "embeddings", "pictures"]
 )
 def test_what_was_erased_is_in_no_tensor_and_in_no_file(
     tiers: dict[str, Any], tmp_path: Path
@@ -265,7 +274,12 @@ def test_of_everything_nothing_is_left(reduce: dict[str, Any]) -> None:
     config = Config.model_validate(
         {
             "reduce": reduce,
-            "remember": {"segment_clips": 4, "budget_bytes": 2**26},
+            "remember": {
+                "segment_clips": 4,
+                "budget_bytes": 2**26,
+                "host_budget_bytes": 2**26,
+                "host_form": "pictures",
+            },
             "respond": {"fresh_clips": 2},
         }
     )

@@ -16,6 +16,7 @@ from streamvlm.reduce import ReductionContext
 from streamvlm.reduce.stream import ClipByClip
 from streamvlm.remember import RecallSettings
 from streamvlm.remember_config import RememberConfig
+from streamvlm.seeing import JpegSight
 from streamvlm.types import KeptTokens, VisualTokens
 from streamvlm.vlm import load
 from streamvlm.vlm.qwen import QwenVL
@@ -337,3 +338,16 @@ def test_the_config_says_how_memory_is_searched(vlm: QwenVL) -> None:
         now_recalls_nothing=False,
     )
     assert Beginning(vlm, Config()).pipeline().memory._recall == RecallSettings()
+
+
+def test_the_config_says_which_pictures_are_kept(vlm: QwenVL) -> None:
+    below = {"host_budget_bytes": 2**20, "host_form": "pictures"}
+    settings = {"picture_clips": 3, "picture_quantiser": 9}
+    remember = RememberConfig.model_validate({**below, **settings})
+    beginning = Beginning(vlm, Config(remember=remember))
+    sight = beginning.pipeline().memory._sight
+    assert isinstance(sight, JpegSight)
+    assert (sight.num_clips, sight.quantiser) == (3, 9)
+    assert beginning.encoder.keeps_pictures and not sight.encoder.keeps_pictures
+    bare = Beginning(vlm, Config())
+    assert not bare.encoder.keeps_pictures and bare.pipeline().memory._sight is None

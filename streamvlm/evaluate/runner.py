@@ -88,6 +88,7 @@ def run(
         tower=vlm,
         max_batch_clips=config.encode.max_batch_clips,
         signals=frozenset[Signal]().union(*(build_reducer(each.reduce).needs for each in configs)),
+        keeps_pictures=any(each.remember.holds_pictures for each in configs),
     )
     for case in cases:
         _check_order(case)

@@ -9,7 +9,7 @@ from streamvlm.remember.settings import DEFAULTS, RecallSettings
 from streamvlm.remember.shared import SharedBudget
 from streamvlm.remember.shelves import sweep
 from streamvlm.remember.snapshot import Snapshot, SnapshotFolder
-from streamvlm.remember.tiers import Rung, Storage, want_embeddings
+from streamvlm.remember.tiers import Rung, Storage, forms_of
 from streamvlm.remember.within import Stretch
 
 __all__ = [
@@ -24,6 +24,6 @@ __all__ = [
     "SnapshotFolder",
     "Storage",
     "Stretch",
+    "forms_of",
     "sweep",
-    "want_embeddings",
 ]

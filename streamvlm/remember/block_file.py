@@ -1,5 +1,5 @@
 """A block as a file: keys and values in the form in which they are held, positions, summary and
-layout, a spread where there is one, and the embeddings beside them where a lower tier wants those.
+layout, a spread where there is one, and what is kept beside them where a lower tier wants that.
 Written once; a reader knows size and hash.
 """
 
@@ -15,6 +15,7 @@ from safetensors import torch as safetensors
 from torch import Tensor
 
 from streamvlm.errors import SnapshotError
+from streamvlm.remember.pictures import Pictures
 from streamvlm.remember.quantise import HeldKV, QuantisedKV
 from streamvlm.types import InputTokens, RawKV, Summary
 
@@ -30,19 +31,28 @@ class Contents:
     is_visual: Tensor
     clip_lengths: tuple[int, ...]
     inputs: InputTokens | None = None
+    pictures: Pictures | None = None
 
 
 def to_bytes(contents: Contents) -> bytes:
     """The file."""
     kv = contents.kv
     tensors = {
-        "positions": kv.positions,
         "is_visual": contents.is_visual,
         "clip_lengths": torch.tensor(contents.clip_lengths),
         **{f"summary.{name}": getattr(contents.summary, name) for name in _SUMMARY},
     }
-    if kv.spread is not None:
-        tensors["spread"] = kv.spread
+    pictures = kv if isinstance(kv, Pictures) else contents.pictures
+    if pictures is not None:
+        tensors |= {
+            "pictures.pts_seconds": pictures.pts_seconds,
+            "pictures.places": pictures.places,
+            **{f"pictures.{number}": each for number, each in enumerate(pictures.packed)},
+        }
+    if not isinstance(kv, Pictures):
+        tensors["positions"] = kv.positions
+        if kv.spread is not None:
+            tensors["spread"] = kv.spread
     inputs = kv if isinstance(kv, InputTokens) else contents.inputs
     if inputs is not None:
         tensors["embeddings"] = inputs.embeddings
@@ -83,11 +93,12 @@ def read(path: Path, num_bytes: int, sha256: str) -> Contents:
         raise SnapshotError(f"{path} is not what was written: its hash is another one")
     try:
         tensors = safetensors.load(data)
-        inputs = _inputs_of(tensors)
-        kv = _kv_of(tensors, inputs)
+        inputs, pictures = _inputs_of(tensors), _pictures_of(tensors)
+        kv = _kv_of(tensors, pictures if inputs is None else inputs)
         return Contents(
             kv=kv,
             inputs=None if inputs is kv else inputs,
+            pictures=None if pictures is kv else pictures,
             summary=Summary(**{name: tensors[f"summary.{name}"] for name in _SUMMARY}),
             is_visual=tensors["is_visual"],
             clip_lengths=tuple(tensors["clip_lengths"].tolist()),
@@ -108,10 +119,22 @@ def _inputs_of(tensors: dict[str, Tensor]) -> InputTokens | None:
     )
 
 
-def _kv_of(tensors: dict[str, Tensor], inputs: InputTokens | None) -> HeldKV:
+def _pictures_of(tensors: dict[str, Tensor]) -> Pictures | None:
+    if "pictures.places" not in tensors:
+        return None
+    places = tensors["pictures.places"]
+    return Pictures(
+        packed=tuple(tensors[f"pictures.{number}"] for number in range(len(places))),
+        pts_seconds=tensors["pictures.pts_seconds"],
+        places=places,
+        num_tokens=len(tensors["is_visual"]),
+    )
+
+
+def _kv_of(tensors: dict[str, Tensor], made_from: InputTokens | Pictures | None) -> HeldKV:
+    if made_from is not None and not tensors.keys() & {"keys", "codes"}:
+        return made_from
     positions, spread = tensors["positions"], tensors.get("spread")
-    if inputs is not None and not tensors.keys() & {"keys", "codes"}:
-        return inputs
     if "codes" not in tensors:
         keys, values = tensors["keys"], tensors["values"]
         return RawKV(keys=keys, values=values, positions=positions, spread=spread)

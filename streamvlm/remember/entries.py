@@ -60,4 +60,5 @@ def read(folder: Path, entry: BlockEntry, device: torch.device) -> StoredBlock:
         clip_lengths=contents.clip_lengths,
         tier=entry.tier,
         inputs=None if isinstance(kv, FileKV) else contents.inputs,
+        pictures=None if isinstance(kv, FileKV) else contents.pictures,
     )

@@ -13,14 +13,24 @@ from streamvlm.errors import CapacityError
 from streamvlm.remember.again import Prefilling
 from streamvlm.remember.gate import BACKGROUND_BLOCKS, standing
 from streamvlm.remember.index import BlockIndex
+from streamvlm.remember.pictures import Pictures, pictures_of
 from streamvlm.remember.recall import NOTHING, fit_to_budget
 from streamvlm.remember.room import device_may_be_full
 from streamvlm.remember.settings import DEFAULTS, RecallSettings
 from streamvlm.remember.stored import StoredBlock
 from streamvlm.remember.summary import summarise
-from streamvlm.remember.tiers import Storage, Tiers, want_embeddings
+from streamvlm.remember.tiers import Storage, Tiers, forms_of
 from streamvlm.remember.within import Stretch, check, overlaps
-from streamvlm.types import InputTokens, Interval, RawKV, Recall, StreamTime, Tier, TierStatus
+from streamvlm.types import (
+    InputTokens,
+    Interval,
+    KeptTokens,
+    RawKV,
+    Recall,
+    StreamTime,
+    Tier,
+    TierStatus,
+)
 from streamvlm.vlm import VLM
 from streamvlm.vlm.positions import PositionPolicy
 
@@ -53,15 +63,16 @@ class KVMemory:
     ) -> None:
         self.sinks = sinks
         self.budget_bytes = budget_bytes
-        self.num_evicted = 0
+        self.num_evicted = self._next_id = 0
         self._vlm, self._local_blocks = vlm, local_blocks
-        self._recall = recall
-        storage = storage or Storage()
-        self._prefilling = Prefilling(vlm=vlm, sinks=sinks, policy=policy, max_span=max_span)
+        self._recall, storage = recall, storage or Storage()
+        self._prefilling = Prefilling(
+            vlm=vlm, sinks=sinks, policy=policy, max_span=max_span, sight=storage.sight
+        )
         self._tiers = Tiers(storage, self._prefilling, budget_bytes=budget_bytes)
-        self._keeps_inputs = want_embeddings(storage.lower)
+        self._wanted = forms_of(storage.lower)
+        self._sight = storage.sight if "pictures" in self._wanted else None
         self._index = BlockIndex(recall.score, recall.exact_vectors)
-        self._next_id = 0
         self._shared = storage.shared
         self._shared.join(self)
 
@@ -72,9 +83,7 @@ class KVMemory:
 
     @property
     def num_bytes(self) -> int:
-        """Bytes of keys, values and ledgers of the blocks on the device, and of their embeddings
-        where a tier below wants those; the sinks are shared by all streams and not counted.
-        """
+        """What the blocks on the device take; the sinks are of all streams and not counted."""
         return self.bytes_in(Tier.DEVICE)
 
     @property
@@ -109,22 +118,29 @@ class KVMemory:
         self.check()
         self._next_id = next_block_id + IDS_BETWEEN_SNAPSHOTS
 
-    def bytes_needed(self, inputs: InputTokens) -> int:
+    def bytes_needed(self, inputs: InputTokens, pictures: Pictures | None = None) -> int:
         """What a block of these takes on the device: more than the budget, and it is refused."""
-        beside = inputs.num_bytes if self._keeps_inputs else 0
-        beside += 0 if inputs.spread is None else inputs.spread.nbytes
-        return len(inputs) * self._vlm.kv_bytes_per_token + beside
+        needed = len(inputs) * self._vlm.kv_bytes_per_token
+        needed += inputs.num_bytes if "embeddings" in self._wanted else 0
+        needed += 0 if inputs.spread is None else inputs.spread.nbytes
+        return needed + (0 if pictures is None else pictures.num_bytes)
 
     def append(
-        self, inputs: InputTokens, interval: Interval, clip_lengths: Sequence[int] = ()
+        self,
+        inputs: InputTokens,
+        interval: Interval,
+        clip_lengths: Sequence[int] = (),
+        clips: Sequence[KeptTokens] = (),
     ) -> StoredBlock:
         """Prefill one closed segment and keep it. Where the budget needs it others go down first.
         `clip_lengths` are the tokens of each of its clips; one clip where they are left out.
+        `clips` are what they were laid out from, of which a tier below may want pictures.
 
         Costs one forward over the segment's tokens. Raises CapacityError, and changes nothing,
         where the segment alone is larger than the budget or the device has no room to prefill it.
         """
-        if (needed := self.bytes_needed(inputs)) > self.budget_bytes:
+        pictures = pictures_of(clips, inputs, clip_lengths, self._sight)
+        if (needed := self.bytes_needed(inputs, pictures)) > self.budget_bytes:
             raise CapacityError(
                 f"a block of {len(inputs)} tokens takes {needed} bytes, "
                 f"the memory's budget is {self.budget_bytes}"
@@ -139,7 +155,8 @@ class KVMemory:
                 interval=interval,
                 is_visual=inputs.is_visual,
                 clip_lengths=tuple(clip_lengths) or (len(inputs),),
-                inputs=inputs if self._keeps_inputs else None,
+                inputs=inputs if "embeddings" in self._wanted else None,
+                pictures=pictures,
             )
             self._keep(block)
         return block

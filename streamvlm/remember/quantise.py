@@ -10,12 +10,14 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from streamvlm.remember.pictures import Pictures
 from streamvlm.types import InputTokens, RawKV
 
-Form = Literal["exact", "int8", "int4", "embeddings"]
-"""How keys and values are held, finest first; the last is what they are made from, see `again`."""
+Form = Literal["exact", "int8", "int4", "embeddings", "pictures"]
+"""How keys and values are held, finest first; the last two are what they are made from, see
+`again`."""
 
-FORMS: tuple[Form, ...] = ("exact", "int8", "int4", "embeddings")
+FORMS: tuple[Form, ...] = ("exact", "int8", "int4", "embeddings", "pictures")
 
 _NUM_BITS = {"int8": 8, "int4": 4}
 
@@ -53,23 +55,25 @@ class QuantisedKV:
         return sum(tensor.nbytes for tensor in kept if tensor is not None)
 
 
-HeldKV = RawKV | QuantisedKV | InputTokens
+HeldKV = RawKV | QuantisedKV | InputTokens | Pictures
 """Keys and values in memory, in any form."""
 
 
 def form_of(kv: HeldKV) -> Form:
     """How these keys and values are held."""
+    if isinstance(kv, Pictures):
+        return "pictures"
     if isinstance(kv, InputTokens):
         return "embeddings"
     return kv.form if isinstance(kv, QuantisedKV) else "exact"
 
 
 def shrunk(kv: RawKV | QuantisedKV, form: Form) -> RawKV | QuantisedKV:
-    """The same in this form, where they are; itself where it is as coarse already. The coarsest
-    that keys and values alone can have is int4. Each number is off by half a step of its grid at
-    most, and by what float32 and `dtype` round; int4 from int8 by half a step of both.
+    """The same in this form, at most int4, where they are; itself where it is as coarse already.
+    Each number is off by half a step of its grid at most, and by what float32 and `dtype` round;
+    int4 from int8 by half a step of both.
     """
-    form = "int4" if form == "embeddings" else form
+    form = min(form, "int4", key=FORMS.index)
     if FORMS.index(form_of(kv)) >= FORMS.index(form):
         return kv
     exact = restored(kv, kv.codes.device) if isinstance(kv, QuantisedKV) else kv

@@ -14,12 +14,11 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 import torch
-from torch import Tensor
 
 from streamvlm.remember import block_file, files
-from streamvlm.remember.quantise import HeldKV, form_of
+from streamvlm.remember.quantise import HeldKV, QuantisedKV, form_of
 from streamvlm.remember.stored import FileKV, StoredBlock, brought_to, held_in_host
-from streamvlm.types import InputTokens, RawKV
+from streamvlm.types import RawKV
 
 TIER_FOLDER = "tier-"
 """Beginning of the name of the folder in which a process has the disk tier of a stream."""
@@ -84,7 +83,8 @@ class DiskShelf:
         """See `Shelf.offer`."""
         if isinstance(kv := block.kv, FileKV):
             return Offer(kv.num_bytes, lambda: replace(block, kv=self._adopt(kv)))
-        assert block.inputs is None, "below the disk there is no tier that wants embeddings"
+        is_last = block.inputs is None and block.pictures is None
+        assert is_last, "below the disk there is no tier that wants what is kept beside a block"
         data = block_file.to_bytes(block.contents(kv))
         return Offer(len(data), lambda: replace(block, kv=self._write(block.block_id, data, kv)))
 
@@ -152,7 +152,6 @@ def _unlink(path: Path) -> None:
 
 
 def _pinned_bytes_of(kv: HeldKV) -> int:
-    if isinstance(kv, InputTokens):
-        return 0
-    tensors: tuple[Tensor, ...] = (kv.keys, kv.values) if isinstance(kv, RawKV) else (kv.codes,)
-    return sum(tensor.nbytes for tensor in tensors)
+    if isinstance(kv, RawKV):
+        return kv.keys.nbytes + kv.values.nbytes
+    return kv.codes.nbytes if isinstance(kv, QuantisedKV) else 0

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from streamvlm.remember.block_file import Contents
+from streamvlm.remember.pictures import Pictures
 from streamvlm.remember.quantise import Form, HeldKV, QuantisedKV, form_of, restored
 from streamvlm.types import InputTokens, Interval, KVBlock, RawKV, Summary, Tier
 
@@ -46,6 +47,9 @@ class StoredBlock:
     tier: Tier = Tier.DEVICE
     inputs: InputTokens | None = None
     """What it was prefilled from, where a lower tier holds only that, see `again`."""
+    pictures: Pictures | None = None
+    """What it is seen again from, where a lower tier holds only that. A block that lies so is
+    described by the other fields as it was before."""
 
     @property
     def num_visual(self) -> int:
@@ -60,7 +64,8 @@ class StoredBlock:
     @property
     def num_bytes(self) -> int:
         """Bytes of keys and values in their form, and of what is kept beside them."""
-        return self.kv.num_bytes + (self.inputs.num_bytes if self.inputs else 0)
+        held = (self.kv, self.inputs, self.pictures)
+        return sum(each.num_bytes for each in held if each is not None)
 
     def moved(self, kv: HeldKV, device: torch.device) -> StoredBlock:
         """With keys and values brought there, and what is kept beside them too."""
@@ -74,6 +79,7 @@ class StoredBlock:
             is_visual=self.is_visual,
             clip_lengths=self.clip_lengths,
             inputs=self.inputs,
+            pictures=self.pictures,
         )
 
     def read_as(self, kv: RawKV) -> KVBlock:
@@ -103,10 +109,12 @@ def inputs_on(inputs: InputTokens, device: torch.device) -> InputTokens:
 
 def held_in_host(kv: HeldKV, pinned: bool) -> HeldKV:
     """In host memory, which the device can read by itself where `pinned`; itself where it lies in
-    memory that is not `pinned`, and need not. Embeddings need not: what is prefilled from them
-    takes longer than the copy.
+    memory that is not `pinned`, and need not. What keys and values are made from need not: the
+    forward takes longer than the copy.
     """
     host = torch.device("cpu")
+    if isinstance(kv, Pictures):
+        return kv
     if isinstance(kv, InputTokens):
         return inputs_on(kv, host)
     codes_or_keys = kv.keys if isinstance(kv, RawKV) else kv.codes

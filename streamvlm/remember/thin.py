@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
 from torch import Tensor
 
+from streamvlm.remember.pictures import Pictures
 from streamvlm.remember.quantise import HeldKV, QuantisedKV, restored
 from streamvlm.remember.stored import FileKV, StoredBlock
 from streamvlm.types import InputTokens, RawKV
@@ -17,20 +19,22 @@ def thinned(block: StoredBlock, share: float) -> StoredBlock:
     """The block with this share of its visual tokens, at least one: those that represent it, then
     those whose raw keys in the middle layer are least like the mean direction of all, after KeyDiff
     (arXiv 2504.15364), or embeddings where there are no keys; equal ones go by place. Text stays
-    with the clips that keep any. Itself where nothing would go, or where it lies in a file.
+    with the clips that keep any. Itself where nothing would go, or where it lies in a file or as
+    pictures.
 
     No question is known yet: what differs most tells most. What is kept is kept to the bit.
     """
     kv = block.kv
     num_visual = block.num_visual
     count = max(1, round(share * num_visual))
-    if isinstance(kv, FileKV) or count >= num_visual:
+    if isinstance(kv, FileKV | Pictures) or count >= num_visual:
         return block
-    keep = _best(block, kv, count)
+    tokens = block.summary.tokens
+    ranked = _ranked(_vectors(kv), block.is_visual, first=tokens)
+    keep = _with_text(ranked[:count], block.is_visual, block.clip_lengths)
     rows = torch.nonzero(keep)[:, 0]
     lengths = [int(clip.sum()) for clip in torch.split(keep, list(block.clip_lengths))]
     places = keep.cumsum(dim=0) - 1
-    tokens = block.summary.tokens
     is_kept = keep[tokens]
     return replace(
         block,
@@ -44,20 +48,47 @@ def thinned(block: StoredBlock, share: float) -> StoredBlock:
     )
 
 
-def _best(block: StoredBlock, kv: HeldKV, count: int) -> Tensor:
-    """bool [S]: what stays."""
-    directions = torch.nn.functional.normalize(_vectors(kv).float().cpu(), dim=1)
-    unlike = 1 - directions @ directions[block.is_visual].mean(dim=0)
-    unlike[block.summary.tokens] += 2.0  # before all others, which are 2 at most
-    ranked = unlike.masked_fill(~block.is_visual, -torch.inf).sort(descending=True, stable=True)
-    keep = torch.zeros_like(block.is_visual)
-    keep[ranked.indices[:count]] = True
-    clips = torch.split(keep, list(block.clip_lengths))
+def cut_to(
+    inputs: InputTokens, clip_lengths: Sequence[int], most: int
+) -> tuple[InputTokens, list[int]]:
+    """Clips of which at most so many tokens stay, and the tokens of each: the visual tokens that
+    `thinned` would keep, but for what represents a block, while they fit with the text of their
+    clips. One stays always.
+    """
+    if len(inputs) <= most:
+        return inputs, list(clip_lengths)
+    clips = torch.repeat_interleave(torch.tensor(clip_lengths))
+    ranked = _ranked(inputs.embeddings, inputs.is_visual)
+    cost = torch.ones_like(ranked)
+    for clip in clips[ranked].unique():
+        first = (clips[ranked] == clip).nonzero()[0, 0]
+        cost[first] += int((~inputs.is_visual[clips == clip]).sum())
+    count = max(1, int((cost.cumsum(dim=0) <= most).sum()))
+    keep = _with_text(ranked[:count], inputs.is_visual, clip_lengths)
+    lengths = [int(clip.sum()) for clip in torch.split(keep, list(clip_lengths))]
+    return _inputs_taken(inputs, torch.nonzero(keep)[:, 0]), [each for each in lengths if each]
+
+
+def _ranked(vectors: Tensor, is_visual: Tensor, first: Tensor | None = None) -> Tensor:
+    """int64 [M]: the visual tokens of S, the rows in `first` before others."""
+    directions = torch.nn.functional.normalize(vectors.float().cpu(), dim=1)
+    unlike = 1 - directions @ directions[is_visual].mean(dim=0)
+    if first is not None:
+        unlike[first] += 2.0  # the others are 2 at most
+    ranked = unlike.masked_fill(~is_visual, -torch.inf).sort(descending=True, stable=True)
+    return ranked.indices[: int(is_visual.sum())]
+
+
+def _with_text(rows: Tensor, is_visual: Tensor, clip_lengths: Sequence[int]) -> Tensor:
+    """bool [S]: these, and the text of their clips."""
+    keep = torch.zeros_like(is_visual)
+    keep[rows] = True
+    clips = torch.split(keep, list(clip_lengths))
     has_any = torch.cat([clip.any().expand(len(clip)) for clip in clips])
-    return keep | (has_any & ~block.is_visual)
+    return keep | (has_any & ~is_visual)
 
 
-def _vectors(kv: HeldKV) -> Tensor:
+def _vectors(kv: RawKV | QuantisedKV | InputTokens) -> Tensor:
     """float [S,G*E] or [S,D]."""
     if isinstance(kv, InputTokens):
         return kv.embeddings
@@ -65,7 +96,7 @@ def _vectors(kv: HeldKV) -> Tensor:
     return exact.keys[len(exact.keys) // 2].transpose(0, 1).flatten(1)
 
 
-def _taken(kv: HeldKV, rows: Tensor) -> HeldKV:
+def _taken(kv: RawKV | QuantisedKV | InputTokens, rows: Tensor) -> HeldKV:
     """These tokens of it; codes stay what they are."""
     if isinstance(kv, InputTokens):
         return _inputs_taken(kv, rows)

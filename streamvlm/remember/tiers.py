@@ -18,12 +18,13 @@ from streamvlm.errors import SnapshotError
 from streamvlm.remember import block_file
 from streamvlm.remember.again import Prefilling, in_form
 from streamvlm.remember.eviction import EVICT
+from streamvlm.remember.pictures import Pictures, Sight
 from streamvlm.remember.quantise import FORMS, Form, HeldKV
 from streamvlm.remember.shared import SharedBudget
 from streamvlm.remember.shelves import DeviceShelf, DiskShelf, HostShelf, Shelf, in_memory
 from streamvlm.remember.stored import FileKV, StoredBlock, brought_to
 from streamvlm.remember.thin import thinned
-from streamvlm.types import InputTokens, KVBlock, RawKV, Tier, TierStatus
+from streamvlm.types import InputTokens, KVBlock, Tier, TierStatus
 
 log = logging.getLogger(__name__)
 
@@ -40,9 +41,9 @@ class Rung:
     """The share of its visual tokens that a block keeps where it comes here, see `thin`."""
 
 
-def want_embeddings(rungs: Sequence[Rung]) -> bool:
-    """Whether blocks above these must have theirs beside them, to be made again."""
-    return any(rung.form == "embeddings" for rung in rungs)
+def forms_of(rungs: Sequence[Rung]) -> frozenset[Form]:
+    """What blocks above these may become: what that is made from must be kept beside them."""
+    return frozenset(rung.form for rung in rungs)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -56,6 +57,8 @@ class Storage:
     shared: SharedBudget = field(default_factory=SharedBudget)
     folder: Path | None = None
     """Of the stream; needed by the disk."""
+    sight: Sight | None = None
+    """Needed by pictures."""
 
 
 class Tiers:
@@ -82,7 +85,7 @@ class Tiers:
         self._form_tokens: Counter[tuple[Tier, Form]] = Counter()
         self._num_recalls: Counter[int] = Counter()
         self._damaged: set[int] = set()
-        self._is_failing = False
+        self._is_failing = self._is_lacking = False
 
     def bytes_in(self, tier: Tier) -> int:
         """What the blocks there take."""
@@ -158,7 +161,7 @@ class Tiers:
     def open(self, blocks: Sequence[StoredBlock]) -> list[KVBlock]:
         """Keys and values on the device, for one reader; what cannot be read is left out. All files
         are read at the same time, while what is in memory is brought. What lies as embeddings costs
-        a forward a block.
+        a forward a block, what lies as pictures one of the vision tower too.
         """
         reads = {
             block.block_id: self._shared.readers.submit(
@@ -168,19 +171,19 @@ class Tiers:
             if isinstance(block.kv, FileKV)
         }
         brought = {
-            block.block_id: self._brought(in_memory(block))
+            block.block_id: self._brought(block, in_memory(block))
             for block in blocks
             if block.block_id not in reads
         }
-        for block_id, read in reads.items():
+        for block in blocks:
+            if (read := reads.get(block.block_id)) is None:
+                continue
             try:
-                brought[block_id] = self._brought(read.result().kv)
+                brought[block.block_id] = self._brought(block, read.result().kv)
             except (OSError, SnapshotError) as error:
-                log.error("block %d is forgotten: %s", block_id, error)
-                self._damaged.add(block_id)
-        return [
-            block.read_as(brought[block.block_id]) for block in blocks if block.block_id in brought
-        ]
+                log.error("block %d is forgotten: %s", block.block_id, error)
+                self._damaged.add(block.block_id)
+        return [brought[block.block_id] for block in blocks if block.block_id in brought]
 
     def check(self) -> None:
         """Assert that the books balance."""
@@ -201,10 +204,12 @@ class Tiers:
         tokens = sum(len(block.kv) for block in self.blocks.values())
         assert tokens == self._form_tokens.total(), "tokens are not what the books have"
 
-    def _brought(self, kv: HeldKV) -> RawKV:
+    def _brought(self, block: StoredBlock, kv: HeldKV) -> KVBlock:
+        if isinstance(kv, Pictures):
+            return self._prefilling.seen(block, kv)
         if isinstance(kv, InputTokens):
-            return self._prefilling(kv)
-        return brought_to(kv, self._device)
+            return block.read_as(self._prefilling(kv))
+        return block.read_as(brought_to(kv, self._device))
 
     def _level(self, tier: Tier) -> int:
         return next(i for i, rung in enumerate(self._ladder) if rung.tier is tier)
@@ -217,8 +222,8 @@ class Tiers:
         rung, gone = self._ladder[level], list[int]()
         try:
             coming = block if block.tier is rung.tier else thinned(block, rung.keep)
-            keeps_inputs = want_embeddings(self._ladder[level + 1 :])
-            coming = in_form(coming, rung.form, keeps_inputs=keeps_inputs)
+            coming = in_form(coming, rung.form, wanted=forms_of(self._ladder[level + 1 :]))
+            self._note_lack(coming, rung)
             num_bytes, take = self._shelves[rung.tier].offer(coming)
             if num_bytes <= rung.budget_bytes:
                 rest = rung.budget_bytes - num_bytes
@@ -235,6 +240,16 @@ class Tiers:
             self._is_failing = True
             self.num_lost += 1
         return gone + self._place(block, level + 1, taking)
+
+    def _note_lack(self, block: StoredBlock, rung: Rung) -> None:
+        """One out of a snapshot of before, or whose clips came without pictures; told once."""
+        is_finer = FORMS.index(block.form) < FORMS.index(rung.form)
+        if is_finer and not self._is_lacking and not isinstance(block.kv, FileKV):
+            log.warning(
+                "block %d lacks what %s are made from: it and others like it are %s on the %s",
+                *(block.block_id, rung.form, block.form, rung.tier),
+            )
+            self._is_lacking = True
 
     def _has_room(self, tier: Tier, num_bytes: int, taking: bool) -> bool:
         if taking:

@@ -73,7 +73,7 @@ def test_what_comes_back_is_a_prefill_over_the_sinks(
 ) -> None:
     whole = filled(make_memory(vlm, Storage(), budget_blocks=100), 6)
     block = replace(whole.blocks[0], inputs=some_inputs(vlm, 0))
-    room = 2 * in_form(block, host, keeps_inputs=True).num_bytes
+    room = 2 * in_form(block, host, wanted={"embeddings"}).num_bytes
     memory = made(vlm, *lower(room, PLENTY, host, "embeddings"), folder=tmp_path)
     assert where(memory) == [Tier.DISK, Tier.DISK, Tier.HOST, Tier.HOST, Tier.DEVICE, Tier.DEVICE]
     forms = [block.form for block in memory.blocks]
@@ -142,9 +142,9 @@ def test_one_mask_thins_embeddings_and_deepstack(vlm: QwenVL, is_thinned_first: 
     memory = made(vlm, *lower(PLENTY, host="embeddings"), num_blocks=1)
     (block,) = memory.blocks
     if is_thinned_first:
-        thin = in_form(thinned(block, 0.5), "embeddings", keeps_inputs=False)
+        thin = in_form(thinned(block, 0.5), "embeddings", wanted=())
     else:
-        thin = thinned(in_form(block, "embeddings", keeps_inputs=False), 0.5)
+        thin = thinned(in_form(block, "embeddings", wanted=()), 0.5)
     was, kept = some_inputs(vlm, 0), thin.kv
     assert isinstance(kept, InputTokens) and thin.num_visual == round(0.5 * block.num_visual)
     assert sum(thin.clip_lengths) == len(kept) == len(thin.is_visual)
@@ -158,7 +158,7 @@ def test_one_mask_thins_embeddings_and_deepstack(vlm: QwenVL, is_thinned_first: 
 
 def test_a_share_of_one_is_the_block_itself(vlm: QwenVL) -> None:
     (block,) = made(vlm, *lower(PLENTY, host="embeddings"), num_blocks=1).blocks
-    held = in_form(block, "embeddings", keeps_inputs=False)
+    held = in_form(block, "embeddings", wanted=())
     assert thinned(block, 1.0) is block and thinned(held, 1.0) is held
 
 

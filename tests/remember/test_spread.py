@@ -30,6 +30,8 @@ from tests.remember.test_tiers import TOKENS, everything, lower, make_memory
 from tests.streams import ask, feed, make_pipeline, streamed_logits
 
 MEMBERS = 3
+OF_TOKENS = [form for form in FORMS if form != "pictures"]
+"""What is seen again has no members: nothing was merged into it."""
 
 
 def spread_of(positions: Tensor) -> Tensor:
@@ -64,7 +66,7 @@ def check(kv: RawKV, is_spread: bool) -> None:
         assert kv.spread is None
 
 
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("form", OF_TOKENS)
 @pytest.mark.parametrize("tier", [Tier.HOST, Tier.DISK])
 def test_what_comes_from_any_tier_in_any_form_has_its_own(
     form: Form, tier: Tier, tmp_path: Path
@@ -94,7 +96,7 @@ def test_what_goes_from_the_gpu_and_back_has_it(form: Form, pinned: bool) -> Non
     check(brought_to(held, torch.device("cuda")), True)
 
 
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("form", OF_TOKENS)
 @pytest.mark.parametrize("share", [0.3, 0.9])
 def test_what_is_thinned_keeps_that_of_its_tokens(form: Form, share: float) -> None:
     memory = filled(
@@ -102,7 +104,7 @@ def test_what_is_thinned_keeps_that_of_its_tokens(form: Form, share: float) -> N
     )
     (block,) = memory.blocks[-1:]
     assert block.inputs is not None
-    thin = thinned(in_form(block, form, keeps_inputs=True), share)
+    thin = thinned(in_form(block, form, wanted={"embeddings"}), share)
     assert len(thin.kv) == round(share * TOKENS)
     kept = [thin.kv, *([thin.inputs] if thin.inputs else [])]
     for each in kept:
@@ -130,21 +132,21 @@ def test_what_is_recalled_within_a_budget_keeps_that_of_its_tokens(choice: str) 
             check(block.kv, block.block_id % 2 == 1)
 
 
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("form", OF_TOKENS)
 def test_a_file_says_nothing_of_it_where_there_is_none(form: Form) -> None:
     memory = filled(
         make_memory(tiny_vlm("qwen3-vl"), Storage(lower=lower(1, host="embeddings"))), 2
     )
     memory.append(inputs_of(2), segment(2, TOKENS)[1])
     for block in memory.blocks[-2:]:
-        held = in_form(block, form, keeps_inputs=False)
+        held = in_form(block, form, wanted=())
         file = safetensors.load(block_file.to_bytes(held.contents(held.kv)))
         assert ("spread" in file) is (block.block_id % 2 == 1)
 
 
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("form", OF_TOKENS)
 def test_its_bytes_are_counted(form: Form) -> None:
-    block = in_form(with_embeddings(2).blocks[-1], form, keeps_inputs=False)
+    block = in_form(with_embeddings(2).blocks[-1], form, wanted=())
     bare = replace(block.kv, spread=None)
     assert block.kv.num_bytes == bare.num_bytes + TOKENS * MEMBERS * 3 * 8
 

@@ -15,14 +15,16 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from streamvlm.encode import Encoder
 from streamvlm.errors import CapacityError
 from streamvlm.remember import KVMemory, RecallSettings, Rung, SharedBudget, Storage, files
 from streamvlm.remember.quantise import FORMS, Form, form_of, restored, shrunk
 from streamvlm.remember.stored import FileKV
 from streamvlm.remember.thin import thinned
-from streamvlm.types import KVBlock, Tier
+from streamvlm.seeing import JpegSight
+from streamvlm.types import InputTokens, KeptTokens, KVBlock, Tier
 from streamvlm.vlm.qwen import QwenVL
-from tests.conftest import at, tiny_vlm
+from tests.conftest import at, make_clip, tiny_vlm
 from tests.remember.test_memory import segment
 
 PLENTY = 2**30
@@ -126,13 +128,16 @@ def test_every_budget_holds_whatever_happens(
 
     def memory_in(folder: str) -> KVMemory:
         path = tmp_path_factory.mktemp(folder)
-        storage = Storage(lower=rungs, evict=evict, shared=shared, folder=path)
+        encoder = Encoder(tower=vlm, max_batch_clips=1)
+        sight = JpegSight(encoder=encoder, num_clips=1, quantiser=3)
+        storage = Storage(lower=rungs, evict=evict, shared=shared, folder=path, sight=sight)
         return make_memory(vlm, storage, budget_blocks=100 / TOKENS)
 
     memory, other = memory_in("one"), memory_in("two")
     for index, (verb, value) in enumerate(todo):
         if verb == "append":
-            memory.append(*segment(index, value))
+            inputs, interval = segment(index, value)
+            memory.append(inputs, interval, [value], [clip_of(inputs, index)])
         elif verb == "append to the other":
             other.append(*segment(index, value))
         elif verb == "evict":
@@ -160,6 +165,21 @@ def test_every_budget_holds_whatever_happens(
     for each in (memory, other):
         sizes = [kept.path.stat().st_size for kept in on_disk(each)]
         assert sum(sizes) <= each.bytes_in(Tier.DISK), "files are what the books say"
+
+
+def clip_of(inputs: InputTokens, index: int) -> KeptTokens:
+    """One from which these may be, with a picture of four cells."""
+    clip, count = make_clip(index, size=(64, 64)), len(inputs)
+    return KeptTokens(
+        features=inputs.embeddings,
+        cells=torch.zeros(count, 3, dtype=torch.int64),
+        indices=torch.arange(count),
+        weight=torch.ones(count),
+        grid_thw=(1, 1, count),
+        interval=clip.interval,
+        pts_seconds=clip.pts_seconds,
+        picture=torch.from_numpy(clip.pixels[-1]),
+    )
 
 
 def on_disk(memory: KVMemory) -> list[FileKV]:

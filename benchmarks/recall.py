@@ -116,8 +116,9 @@ def judge(
             candidates=whole,
             policy="keep",
             max_span=Config().remember.max_span,
-        ).tolist()
-        pairs = zip((block.block_id for block in blocks), shares, strict=True)
+        )
+        most = shares.amax(dim=0).tolist()
+        pairs = zip((block.block_id for block in blocks), most, strict=True)
         order = sorted(pairs, key=lambda pair: -pair[1])
         found[ATTENTION].append(_found(question.family, order, event))
     return found

@@ -48,7 +48,7 @@ def most_attended(
             return some
         shares = attention_shares(
             vlm, question, sinks=sinks, candidates=some, policy=policy, max_span=max_span
-        )
+        ).amax(dim=0)
         ranked = shares.masked_fill(is_sure, torch.inf)
         best = ranked.sort(descending=True, stable=True).indices[:count].sort().values.tolist()
         return Recall(
@@ -95,8 +95,8 @@ def attention_shares(
     policy: PositionPolicy,
     max_span: int,
 ) -> Tensor:
-    """float32 [B] cpu, in [0, 1]: how much the head that attends most to a candidate attends to it,
-    from the question's last token, all candidates being there. Needs one.
+    """float32 [L,B] cpu, in [0, 1]: how much the head of each layer that attends most to a
+    candidate attends to it, from the question's last token, all candidates being there. Needs one.
 
     Costs one prefill of the question over all candidates. Changes nothing.
     """
@@ -112,4 +112,4 @@ def attention_shares(
         max_span=max_span,
     )
     _, done = prompt.run(vlm)
-    return done.attention(list(map(len, prompt.remembered)))[1:]
+    return done.attention(list(map(len, prompt.remembered)))[:, 1:]

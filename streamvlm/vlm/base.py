@@ -51,9 +51,9 @@ class Prefilled(Protocol):
         ...
 
     def attention(self, lengths: Sequence[int]) -> Tensor:
-        """float32 [P] cpu, in [0, 1], for the P pieces of `lengths` tokens that the context began
-        with: the largest share of its attention that any head of any layer gives to the piece, from
-        the last token.
+        """float32 [L,P] cpu, in [0, 1], for the P pieces of `lengths` tokens that the context began
+        with: the largest share of its attention that any head of each layer gives to the piece,
+        from the last token.
         """
         ...
 

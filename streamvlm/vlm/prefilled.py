@@ -73,5 +73,5 @@ class QwenPrefilled:
         piece = torch.repeat_interleave(torch.tensor(lengths)).to(queries.device)
         shares = scores.softmax(dim=-1)[..., : len(piece)].flatten(0, 2)  # [L*H,S]
         of_pieces = shares.new_zeros(len(shares), len(lengths)).index_add(1, piece, shares)
-        most: Tensor = of_pieces.amax(dim=0).cpu()
+        most: Tensor = of_pieces.view(len(queries), -1, len(lengths)).amax(dim=1).cpu()
         return most

@@ -30,9 +30,11 @@ def of_recall(recall: Recall) -> list[Evidence]:
             interval=block.interval,
             score=score,
             block_id=block.block_id,
-            num_tokens=len(block.kv),
+            num_tokens=num_tokens,
         )
-        for block, score in zip(recall.blocks, recall.scores, strict=True)
+        for block, score, num_tokens in zip(
+            recall.blocks, recall.scores, recall.tokens_of_blocks, strict=True
+        )
     ]
 
 

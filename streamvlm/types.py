@@ -504,6 +504,32 @@ class Recall:
     scores: tuple[float, ...]
     """One a block, higher is better: by the rule of the memory (`remember.score`), or the share of
     attention that chose it (`respond.attend`), in [0, 1]."""
+    by_layer: Tensor | None = None
+    """bool [L,S] cpu: which of the blocks' S tokens, one behind the other, each layer of the
+    language model attends to, equally many in all; None: all of them."""
+
+    def __post_init__(self) -> None:
+        if self.by_layer is None:
+            return
+        count = sum(len(block.kv) for block in self.blocks)
+        _check("Recall.by_layer", self.by_layer, "bool", (None, count))
+        if len(set(counts := self.by_layer.sum(dim=1).tolist())) > 1:
+            raise ValueError(f"Recall.by_layer must be equally many in all layers, got {counts}")
+
+    @property
+    def num_tokens(self) -> int:
+        """That each layer attends to."""
+        if self.by_layer is not None:
+            return int(self.by_layer[0].sum())
+        return sum(len(block.kv) for block in self.blocks)
+
+    @property
+    def tokens_of_blocks(self) -> list[int]:
+        """How many tokens of each block any layer attends to."""
+        lengths = [len(block.kv) for block in self.blocks]
+        if self.by_layer is None:
+            return lengths
+        return [int(each.sum()) for each in self.by_layer.any(dim=0).split(lengths)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

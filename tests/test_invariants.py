@@ -178,21 +178,15 @@ def per_layer_recall_is_a_mask_per_layer(vlm: QwenVL, selected_layer_shift: int 
     spans = [pipeline.memory.sinks, *(block.kv for block in pipeline.memory.blocks)]
     chosen = [[0, 1 + layer % 6, 1 + (layer + 3) % 6] for layer in range(vlm._layers)]
     question = vlm.lay_out_question(TEXT, 1 + max(int(kv.positions.max()) for kv in spans))
-    context = vlm.open_context([])
-    for layer in range(vlm._layers):
-        own = [spans[i] for i in chosen[(layer + selected_layer_shift) % vlm._layers]]
-        keys = torch.cat([vlm.rotate(kv.keys[layer], kv.positions) for kv in own], dim=1)
-        values = torch.cat([kv.values[layer] for kv in own], dim=1)
-        with torch.inference_mode():
-            context.cache.update(keys[None], values[None], layer)
-    streamed = vlm.prefill(question, context).logits
-
     owner = torch.cat([torch.full((len(kv),), i) for i, kv in enumerate(spans)])
+    by_layer = torch.stack([torch.isin(owner, torch.tensor(own)) for own in chosen])
+    shifted = by_layer.roll(selected_layer_shift, dims=0)
+    streamed = vlm.prefill(question, vlm.open_context(spans, shifted)).logits
+
     causal = torch.ones(len(question), len(question)).tril().bool()
 
     def mask_of(layer: int) -> Tensor:
-        recalled = torch.isin(owner, torch.tensor(chosen[layer])).expand(len(question), -1)
-        return torch.cat([recalled, causal], dim=1)
+        return torch.cat([by_layer[layer].expand(len(question), -1), causal], dim=1)
 
     everything = vlm.open_context(spans)
     with attention(vlm, masked_attention(mask_of)):
@@ -385,13 +379,13 @@ def positions_by_order_of_gathering() -> AbstractContextManager[Any]:
     """Gathered keys are placed by where they stand in the context, not by their ledger."""
     open_context = QwenVL.open_context
 
-    def planted(self: QwenVL, spans: list[RawKV]) -> Any:
+    def planted(self: QwenVL, spans: list[RawKV], by_layer: Tensor | None = None) -> Any:
         placed, start = [], 0
         for kv in spans:
             positions = torch.arange(start, start + len(kv))[:, None].expand(-1, 3)
             placed.append(replace(kv, positions=positions))
             start += len(kv)
-        return open_context(self, placed)
+        return open_context(self, placed, by_layer)
 
     return patch.object(QwenVL, "open_context", planted)
 
@@ -430,7 +424,7 @@ def prompt_reads_memory_late() -> AbstractContextManager[Any]:
             def __getattr__(late, name: str) -> Any:
                 return getattr(self._vlm, name)
 
-            def open_context(late, _spans: Any) -> Any:
+            def open_context(late, _spans: Any, _by_layer: Any) -> Any:
                 return opened([self.memory.sinks, *(b.kv for b in self.memory.blocks)])
 
         answering._vlm = Late()

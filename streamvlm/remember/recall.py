@@ -23,13 +23,14 @@ def fit_to_budget(
     """The same blocks with at most `settings.max_tokens` tokens in all, where there is such a
     bound: the visual tokens that `settings.choice` chooses, or means of some, each with the text of
     its clip. Blocks and clips without any are left out; blocks that keep everything stay the same
-    object.
+    object. Where each layer has tokens of its own they must be within the bound already.
 
     `index_keys` is `VLM.index_keys`. Copies what is kept; changes nothing.
     """
     budget = settings.max_tokens
-    if not budget or sum(len(block.kv) for block in recall.blocks) <= budget:
+    if not budget or recall.num_tokens <= budget:
         return recall
+    assert recall.by_layer is None, f"{recall.num_tokens} tokens a layer of {budget}"
     chosen = CHOICES[settings.choice]()(_found(recall.blocks, probe, index_keys), budget)
     kept = _with_text(recall.blocks, chosen.rows)
     assert int(kept.sum()) <= budget, f"{settings.choice} chose {int(kept.sum())} of {budget}"

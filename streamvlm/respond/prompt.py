@@ -7,6 +7,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from torch import Tensor
+from torch.nn.functional import pad
+
 from streamvlm.types import InputTokens, RawKV, Recall
 from streamvlm.vlm import VLM, Context, Cursor, Prefilled
 from streamvlm.vlm.inputs import bring_together, join
@@ -23,6 +26,8 @@ class Prompt:
     """Open segment and fresh window, behind all of `remembered`; None where there is nothing."""
     asked: InputTokens
     """The question, behind everything."""
+    by_layer: Tensor | None = None
+    """bool [L,S] cpu: which of the tokens of `remembered` each layer attends to, as in `Recall`."""
     ready: RawKV | None = None
     """Keys and values of `recent` in this context, where somebody has them, see `ready`."""
 
@@ -39,14 +44,17 @@ class Prompt:
     def run(self, vlm: VLM) -> tuple[Context, Prefilled]:
         """A context of its own with everything in it, and what came of the question."""
         if self.ready is None:
-            context = vlm.open_context(self.remembered)
+            context = vlm.open_context(self.remembered, self.by_layer)
             return context, vlm.prefill(self.inputs, context)
-        context = vlm.open_context([*self.remembered, self.ready])
+        by_layer = _and_all(self.by_layer, behind=len(self.ready))
+        context = vlm.open_context([*self.remembered, self.ready], by_layer)
         return context, vlm.prefill(self.asked, context)
 
     @property
     def num_recalled(self) -> int:
-        """Cached tokens taken from memory, sinks included."""
+        """Cached tokens taken from memory that each layer attends to, sinks included."""
+        if self.by_layer is not None:
+            return int(self.by_layer[0].sum())
         return sum(len(kv) for kv in self.remembered)
 
     @property
@@ -81,4 +89,14 @@ def assemble(
         max_span=max_span,
     )
     asked = vlm.lay_out_question(question, start)
-    return Prompt(remembered=tuple(remembered), recent=inputs, asked=asked)
+    return Prompt(
+        remembered=tuple(remembered),
+        recent=inputs,
+        asked=asked,
+        by_layer=_and_all(recall.by_layer, before=len(sinks)),
+    )
+
+
+def _and_all(by_layer: Tensor | None, *, before: int = 0, behind: int = 0) -> Tensor | None:
+    """The same with so many tokens more that all layers attend to."""
+    return None if by_layer is None else pad(by_layer, (before, behind), value=True)

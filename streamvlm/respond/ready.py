@@ -7,59 +7,54 @@ look at a stream, and for all questions that recall the same.
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from streamvlm.respond.prompt import Prompt
-from streamvlm.types import InputTokens, RawKV
+from streamvlm.types import InputTokens
 from streamvlm.vlm import VLM
 
 _MOST = 2
 """What rules look at, and what the last question recalled."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _Entry:
-    remembered: tuple[RawKV, ...]
-    recent: InputTokens
-    kv: RawKV
-
-
 class Ready:
     """Keys and values of the recent clips of one stream, for the contexts of the last questions."""
 
     def __init__(self) -> None:
-        self._entries: deque[_Entry] = deque(maxlen=_MOST)
+        self._made: deque[Prompt] = deque(maxlen=_MOST)
 
     def made(self, vlm: VLM, prompt: Prompt) -> Prompt:
         """The prompt with `Prompt.ready`. Costs one forward over the recent clips, unless it was
-        made for the same clips behind the same keys and values at the same positions.
+        made for the same clips behind the same keys and values at the same positions, the same of
+        them in each layer.
 
         It is always made by a forward of its own, so that an answer is the same to the bit whether
         it was there or not.
         """
         if prompt.recent is None:
             return prompt
-        for entry in self._entries:
-            if _same_past(entry.remembered, prompt.remembered) and _equal(
-                entry.recent, prompt.recent
-            ):
-                return replace(prompt, ready=entry.kv)
-        kv = vlm.prefill(prompt.recent, vlm.open_context(prompt.remembered)).kv
-        self._entries.append(_Entry(remembered=prompt.remembered, recent=prompt.recent, kv=kv))
-        return replace(prompt, ready=kv)
+        for known in self._made:
+            if known.recent and _same_past(known, prompt) and _equal(known.recent, prompt.recent):
+                return replace(prompt, ready=known.ready)
+        past = vlm.open_context(prompt.remembered, prompt.by_layer)
+        made = replace(prompt, ready=vlm.prefill(prompt.recent, past).kv)
+        self._made.append(made)
+        return made
 
     def forget(self) -> None:
         """The next clip is there, or what was seen must go."""
-        self._entries.clear()
+        self._made.clear()
 
 
-def _same_past(one: tuple[RawKV, ...], two: tuple[RawKV, ...]) -> bool:
-    return len(one) == len(two) and all(
+def _same_past(one: Prompt, two: Prompt) -> bool:
+    if len(one.remembered) != len(two.remembered):
+        return False
+    return _equal_or_none(one.by_layer, two.by_layer) and all(
         a.keys is b.keys and torch.equal(a.positions, b.positions)
-        for a, b in zip(one, two, strict=True)
+        for a, b in zip(one.remembered, two.remembered, strict=True)
     )
 
 

@@ -147,9 +147,10 @@ class VLM(Protocol):
         """How many tokens `lay_out_question` gives, whatever it costs to lay them out."""
         ...
 
-    def open_context(self, spans: Sequence[RawKV]) -> Context:
+    def open_context(self, spans: Sequence[RawKV], by_layer: Tensor | None = None) -> Context:
         """A context holding these spans in this order, keys rotated to their positions. Copies;
-        changes nothing.
+        changes nothing. `by_layer` bool [L,S] cpu: which of their S tokens each layer holds,
+        equally many in all; None: all of them.
         """
         ...
 

@@ -48,6 +48,17 @@ class KVContext:
         """What the classes of transformers read and write."""
         return Cache(layers=[BufferLayer(self, layer) for layer in range(len(self._lengths))])
 
+    def of_layers(self, by_layer: Tensor) -> KVContext:
+        """A copy in which each layer holds those of its tokens that bool [L,S] cpu says, equally
+        many in all, in their order.
+        """
+        rows = by_layer.nonzero()[:, 1].view(len(by_layer), -1)  # [L,T]
+        rows = rows.to(self._keys.device, non_blocking=True)
+        num_groups, count, size = self._keys.shape[1], rows.shape[1], self._keys.shape[3]
+        at = rows[:, None, :, None].expand(-1, num_groups, -1, size)
+        keys, values = (_longer(each.gather(2, at), count, count) for each in self.buffers)
+        return KVContext(keys, values, count)
+
     def make_room(self, num_tokens: int) -> None:
         """For so many in all. Where there was less, the buffers are other ones from now on."""
         if num_tokens > self._keys.shape[2]:

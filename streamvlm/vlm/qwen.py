@@ -183,14 +183,15 @@ class QwenVL:
         return cos[0], sin[0]
 
     @torch.inference_mode()
-    def open_context(self, spans: Sequence[RawKV]) -> Context:
+    def open_context(self, spans: Sequence[RawKV], by_layer: Tensor | None = None) -> Context:
         """See `VLM.open_context`."""
         num_tokens = sum(map(len, spans))
         shape = (2, self._layers, self._groups, room_for(num_tokens), self._head_size)
         keys, values = torch.empty(shape, dtype=self.dtype, device=self.device)
         if num_tokens:
             self._kernels.gather(spans, keys, values, *self._angles(places_of(spans), keys))
-        return KVContext(keys, values, num_tokens)
+        whole = KVContext(keys, values, num_tokens)
+        return whole if by_layer is None else whole.of_layers(by_layer)
 
     @torch.inference_mode()
     def prefill(self, inputs: InputTokens, context: Context) -> Prefilled:

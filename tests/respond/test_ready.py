@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -66,6 +67,24 @@ def test_an_answer_is_the_same_to_the_bit_whether_its_clips_had_run(vlm: QwenVL)
     one, two = (prompt.run(vlm)[1].logits for prompt in logits if prompt is not None)
     assert torch.equal(one, two)
     assert fresh.look("Is it dark?") == used.look("Is it dark?")
+
+
+def test_clips_behind_other_tokens_of_the_same_blocks_are_run_again(
+    vlm: QwenVL, runs: list[int]
+) -> None:
+    """The same blocks, of which the layers attend to other tokens."""
+    pipeline = watched(vlm)
+    whole = ask(pipeline, "What is it?")._prompt
+    assert whole is not None
+    by_layer = torch.ones(vlm._layers, whole.num_recalled, dtype=torch.bool)
+    by_layer[0, -1], by_layer[1:, -2] = False, False
+    made, is_run = [], []
+    for own in (None, by_layer, by_layer.clone(), None, by_layer.roll(1, dims=0)):
+        runs.clear()
+        made.append(pipeline._ready.made(vlm, replace(whole, by_layer=own, ready=None)).ready)
+        is_run.append(sum(runs) > 0)
+    assert is_run == [False, True, False, False, True]
+    assert made[1] is made[2] and made[0] is made[3]
 
 
 @pytest.mark.parametrize("change", ["a clip", "another recall", "an erasure"])

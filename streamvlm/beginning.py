@@ -96,6 +96,7 @@ class Beginning:
             choice=remember.recall_choice,
             candidate_tokens=remember.candidate_tokens,
             group_tokens=remember.group_tokens,
+            selection=remember.recall_selection,
             newest_blocks=remember.newest_blocks,
             gate=remember.recall_gate,
             now_recalls_nothing=remember.now_recalls_nothing,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from streamvlm.remember import NOTHING, KVMemory, RecallSettings, Stretch
-from streamvlm.respond import asks_about_now, first_pass, most_attended
+from streamvlm.respond import SELECTIONS, asks_about_now, first_pass, most_attended
 from streamvlm.types import Recall
 from streamvlm.vlm import VLM, Prefilled
 from streamvlm.vlm.positions import PositionPolicy
@@ -71,6 +71,8 @@ class Recalling:
             group_tokens=self.settings.group_tokens,
             policy=self.policy,
             max_span=self.max_span,
+            select=SELECTIONS[self.settings.selection],
+            max_tokens=self.settings.max_tokens,
         )
         return self.memory.fit(attended, probe)
 

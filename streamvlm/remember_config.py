@@ -68,6 +68,10 @@ class RememberConfig(Section):
     model attends to most; 0: the index alone decides."""
     group_tokens: Positive = 4_096
     """... so many at a time; of each group half goes on."""
+    recall_selection: Literal["shared", "per_layer"] = "shared"
+    """What any layer attends to most comes back for all of them, or each gets what it attends to
+    most itself, as many tokens, see `respond.select`; where `recall_tokens` bounds those, whole
+    blocks up to so many, and no `recall_choice`."""
     newest_blocks: Annotated[int, Field(ge=0)] = 0
     """So many come back besides what is found, unless the question names a time."""
     recall_gate: Annotated[float, Field(ge=0, le=100)] = 0.0
@@ -82,7 +86,10 @@ class RememberConfig(Section):
     @model_validator(mode="after")
     def _check_effect(self) -> RememberConfig:
         """A setting that has no effect beside the others is a mistake."""
-        needs: list[tuple[str, Any, str]] = [("recall_choice", "best", "recall_tokens")]
+        needs: list[tuple[str, Any, str]] = [
+            ("recall_choice", "best", "recall_tokens"),
+            ("recall_selection", "shared", "candidate_tokens"),
+        ]
         for tier in ("host", "disk"):
             budget = f"{tier}_budget_bytes"
             needs += [
@@ -97,6 +104,11 @@ class RememberConfig(Section):
             value = getattr(self, name)
             if not self.holds_pictures and value != type(self).model_fields[name].default:
                 raise ValueError(f"{name} = {value!r} has no effect without a form of pictures")
+        if self.recall_selection != "shared" and self.recall_choice != "best":
+            raise ValueError(
+                f"recall_choice = {self.recall_choice!r} has no effect with "
+                f"recall_selection = {self.recall_selection!r}"
+            )
         return self
 
     @property

@@ -36,6 +36,15 @@ def test_the_defaults_are_the_embedded_deployment() -> None:
         ("remember: {host_form: int8}", r"host_form = 'int8' has no effect without host_budget"),
         ("remember: {total_disk_budget_bytes: 9}", r"= 9 has no effect without disk_budget_bytes"),
         ("remember: {recall_choice: quota}", r"'quota' has no effect without recall_tokens"),
+        ("remember: {recall_selection: per_head}", r"= 'per_head'.*'shared' or 'per_layer'"),
+        (
+            "remember: {recall_selection: per_layer, candidate_tokens: 0}",
+            r"'per_layer' has no effect without candidate_tokens",
+        ),
+        (
+            "remember: {recall_selection: per_layer, recall_tokens: 9, recall_choice: quota}",
+            r"'quota' has no effect with recall_selection = 'per_layer'",
+        ),
         ("remember: {evict: newest}", r"remember.evict = 'newest'.*'oldest', 'least_recalled'"),
         ("capture: 3", r"capture = 3"),
         ("[1, 2]", r"must hold sections, got list"),

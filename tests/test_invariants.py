@@ -5,7 +5,7 @@ shows that it holds, another plants a bug and expects the assertion to fail. All
 
     I1   streaming is one forward               test_streaming_equals_offline.py
     I2   a window is a mask                     here
-    I3   recall by layer is a mask by layer     here
+    I3   recall by layer is a mask by layer     here, respond/test_select.py
     I4   order of gathering is irrelevant       here
     I5   decoding is scoring                    test_streaming_equals_offline.py
     I6   a constant on all axes                 test_long_streams.py

@@ -322,7 +322,7 @@ def test_the_config_says_how_memory_is_searched(vlm: QwenVL) -> None:
         score="bound",
         exact_vectors=9,
         recall_tokens=8,
-        recall_choice="quota",
+        recall_selection="per_layer",
         newest_blocks=3,
         recall_gate=7.0,
         now_recalls_nothing=False,
@@ -332,11 +332,15 @@ def test_the_config_says_how_memory_is_searched(vlm: QwenVL) -> None:
         score="bound",
         exact_vectors=9,
         max_tokens=8,
-        choice="quota",
+        selection="per_layer",
         newest_blocks=3,
         gate=7.0,
         now_recalls_nothing=False,
     )
+    for choice in ("quota", "vilamp"):
+        remember = RememberConfig(recall_tokens=8, recall_choice=choice)
+        pipeline = Beginning(vlm, Config(remember=remember)).pipeline()
+        assert pipeline.memory._recall == RecallSettings(max_tokens=8, choice=choice)
     assert Beginning(vlm, Config()).pipeline().memory._recall == RecallSettings()
 
 

@@ -36,6 +36,7 @@ _ORACLE: dict[str, dict[str, Any]] = {
         "position_policy": "keep",
         "max_span": _EVERYTHING,
         "candidate_tokens": 0,
+        "recall_selection": "shared",
         "now_recalls_nothing": False,
     },
     "respond": {"recall_blocks": _EVERYTHING},

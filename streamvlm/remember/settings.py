@@ -24,6 +24,8 @@ class RecallSettings:
     which come back; 0: the index alone says it."""
     group_tokens: int = 4_096
     """... so many of which it reads at a time."""
+    selection: str = "shared"
+    """... for all layers the same, or for each its own: a name of `respond.select.SELECTIONS`."""
     newest_blocks: int = 0
     """The newest blocks come back besides what is found, unless the question names a time."""
     gate: float = 0.0

@@ -9,8 +9,10 @@ from streamvlm.respond.now import asks_about_now
 from streamvlm.respond.probe import first_pass
 from streamvlm.respond.prompt import Prompt, assemble
 from streamvlm.respond.ready import Ready
+from streamvlm.respond.select import SELECTIONS
 
 __all__ = [
+    "SELECTIONS",
     "Answering",
     "Prompt",
     "Ready",

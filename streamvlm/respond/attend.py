@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from streamvlm.respond.prompt import assemble
+from streamvlm.respond.select import Attended, Select, shared
 from streamvlm.types import RawKV, Recall
 from streamvlm.vlm import VLM, Cursor
 from streamvlm.vlm.positions import PositionPolicy
@@ -33,36 +34,34 @@ def most_attended(
     group_tokens: int,
     policy: PositionPolicy,
     max_span: int,
+    select: Select = shared,
+    max_tokens: int = 0,
 ) -> Recall:
-    """The `num_blocks` candidates of the highest `attention_shares`, oldest first, with these as
-    scores; equal ones go to the older. Besides them those with the ids `always`. All of them, with
-    the scores that they have, where there are no more.
+    """What `select` makes of the `attention_shares` of the candidates, oldest first, with the
+    highest ones as scores: `shared` the `num_blocks` with these. Besides them those with the ids
+    `always`. All of them, with the scores that they have, where there are no more.
 
     Groups are of neighbours and have about `group_tokens` tokens; of each the better half goes on,
-    but never so few that less than `num_blocks` are left.
+    but never so few that less than `num_blocks` are left. `max_tokens` is for `select`; 0: no
+    bound.
     """
 
-    def best_of(some: Recall, count: int) -> Recall:
+    def best_of(some: Recall, count: int, select: Select) -> Recall:
         is_sure = torch.tensor([block.block_id in always for block in some.blocks])
         if len(some.blocks) <= (count := count + int(is_sure.sum())):
             return some
         shares = attention_shares(
             vlm, question, sinks=sinks, candidates=some, policy=policy, max_span=max_span
-        ).amax(dim=0)
-        ranked = shares.masked_fill(is_sure, torch.inf)
-        best = ranked.sort(descending=True, stable=True).indices[:count].sort().values.tolist()
-        return Recall(
-            blocks=tuple(some.blocks[place] for place in best),
-            scores=tuple(float(shares[place]) for place in best),
         )
+        return select(Attended(candidates=some, shares=shares, is_sure=is_sure), count, max_tokens)
 
     while len(groups := _groups(candidates, group_tokens)) > 1:
         least = ceil(num_blocks / len(groups))
-        halves = [best_of(each, max(least, len(each.blocks) // 2)) for each in groups]
+        halves = [best_of(each, max(least, len(each.blocks) // 2), shared) for each in groups]
         before, candidates = candidates, _joined(halves)
         if len(candidates.blocks) == len(before.blocks):
             break
-    return best_of(candidates, num_blocks)
+    return best_of(candidates, num_blocks, select)
 
 
 def _groups(candidates: Recall, group_tokens: int) -> list[Recall]:

@@ -53,6 +53,8 @@ def test_full_leaves_nothing_out_whatever_the_config_says() -> None:
     blocks = 10**6
     assert min(full.remember.local_blocks, full.respond.recall_blocks) > blocks
     assert full.remember.budget_bytes > 10**15 and full.remember.max_span > 10**9
+    per_layer = Config.model_validate({"remember": {"recall_selection": "per_layer"}})
+    assert METHODS["full"].over(per_layer) == METHODS["full"].over(Config())
 
 
 @pytest.mark.parametrize("name", ["uniform", "random"])

@@ -7,15 +7,17 @@ memory. Every half an hour it is asked questions of every age, and each is answe
 way to recall:
 
     service      what the service does: the index finds candidates, the model's attention chooses
-    fiftieth     the same, but no more than every fiftieth block of its memory
+    per_layer    the same, but each layer of the model chooses for itself, as many tokens
+    fiftieth     as the service does, but no more than every fiftieth block of its memory
     index        the best by the index alone
     everything   all that memory holds: what its budget has not evicted
     newest       as many blocks as the service recalls, the newest: a sliding window without recall
     random       as many, drawn at random
     nothing      the fresh window alone
 
-A last table says how many visits, minutes apart, a question adds up ("how many times did the red
-circle appear?"): the length of the chain of facts. Prints the tables, writes
+A table says of each way how many questions about the past it alone answers rightly, and how many
+the service alone. A last one says how many visits, minutes apart, a question adds up ("how many
+times did the red circle appear?"): the length of the chain of facts. Prints the tables, writes
 benchmarks/results/hours.json and hours.png.
 """
 
@@ -29,6 +31,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, replace
 from functools import partial
 from multiprocessing import get_context
+from typing import Any
 
 import numpy as np
 import torch
@@ -37,7 +40,7 @@ from machine import RESULTS, describe, write
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
-from zoo import model
+from zoo import model, sign_test
 
 from streamvlm.config import Config
 from streamvlm.evaluate import report, report_plots, runner
@@ -106,6 +109,13 @@ def a_fiftieth(pipeline: StreamPipeline) -> Recalls:
     return replace(own, num_blocks=max(1, len(own.memory.blocks) // 50))
 
 
+def by_layer(pipeline: StreamPipeline) -> Recalls:
+    """As the pipeline does, but each layer chooses for itself."""
+    own = pipeline.recalling
+    assert isinstance(own, Recalling)
+    return replace(own, settings=replace(own.settings, selection="per_layer"))
+
+
 def by_index(pipeline: StreamPipeline) -> Recalls:
     """As the pipeline does, without asking the model."""
     own = pipeline.recalling
@@ -115,12 +125,40 @@ def by_index(pipeline: StreamPipeline) -> Recalls:
 
 def watch(checkpoint: str, device: str, case: Case) -> list[Outcome]:
     """A stream, and all that is answered about it."""
-    ways = {"fiftieth": a_fiftieth, "index": by_index} | {
+    ways = {"per_layer": by_layer, "fiftieth": a_fiftieth, "index": by_index} | {
         name: partial(blindly, choose) for name, choose in BLIND_WAYS.items()
     }
     methods = [method("service")]
     vlm = model(checkpoint, device)
     return list(runner.run(vlm, [case], methods, config=Config(), other_ways=ways))
+
+
+def against(outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
+    """Each way against the service, on the same questions about the past: how many only one of the
+    two answered rightly, and how likely so uneven a split is by chance.
+    """
+    right: dict[str, dict[tuple[str, str], bool]] = defaultdict(dict)
+    for each in outcomes:
+        if each.item.group == "past":
+            right[each.method][each.video_id, each.item.item_id] = each.is_right
+    ours, found = right.pop("service"), []
+    for way, theirs in right.items():
+        only_way = sum(theirs[asked] > is_right for asked, is_right in ours.items())
+        only_service = sum(theirs[asked] < is_right for asked, is_right in ours.items())
+        chance = sign_test(only_way, only_service)
+        found.append(
+            {"way": way, "way_alone": only_way, "service_alone": only_service, "p": chance}
+        )
+    return found
+
+
+def table_against(compared: Sequence[dict[str, Any]]) -> Table:
+    """For people."""
+    table = Table("way", "it alone", "the service alone", "p", title="right about the past")
+    for each in compared:
+        counts = str(each["way_alone"]), str(each["service_alone"])
+        table.add_row(each["way"], *counts, f"{each['p']:.3g}")
+    return table
 
 
 def chains(outcomes: Sequence[Outcome]) -> dict[str, dict[int, Accuracy]]:
@@ -177,6 +215,7 @@ def main() -> None:
     reports = report.add_up(outcomes)
     for table in report.tables(reports):
         console.print(table, "")
+    console.print(table_against(compared := against(outcomes)), "")
     by_way = chains(outcomes)
     console.print(table_of(by_way))
     result = {
@@ -187,6 +226,7 @@ def main() -> None:
         "seconds_taken": round(time.monotonic() - began),
         "processes": options.processes,
         "config": Config().model_dump(mode="json"),
+        "against the service": compared,
         "chains": {
             way: {str(length): [each.right, each.total] for length, each in counted.items()}
             for way, counted in by_way.items()

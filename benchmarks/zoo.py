@@ -115,12 +115,12 @@ def against(items: Sequence[Mapping[str, Any]], rows: Sequence[Row]) -> list[Row
             continue
         only_ours = sum(mine > other for mine, other in zip(ours, theirs, strict=True))
         only_theirs = sum(mine < other for mine, other in zip(ours, theirs, strict=True))
-        chance = _sign_test(only_ours, only_theirs)
+        chance = sign_test(only_ours, only_theirs)
         found.append({"method": name, "ours": only_ours, "theirs": only_theirs, "p": chance})
     return found
 
 
-def _sign_test(one: int, other: int) -> float:
+def sign_test(one: int, other: int) -> float:
     """How likely a split at least so uneven is where both sides are as likely."""
     total, fewer = one + other, min(one, other)
     splits = sum(comb(total, count) for count in range(fewer + 1))

@@ -43,9 +43,11 @@ check: setup
 	$(BIN)/python -m services.stubs --check
 
 # What only computes is run by two processes; what waits for cameras, brokers and clocks by one.
-COMPUTING := $(addprefix tests/,encode reduce remember respond vlm watch when wire) \
-	$(patsubst %,tests/test_%.py,adding_a_strategy determinism invariants long_streams pipeline \
-	streaming_equals_offline ways_to_attend zoo_bench zoo_page)
+COMPUTING := $(addprefix tests/,encode reduce remember respond training vlm watch when wire) \
+	$(addprefix tests/evaluate/,reduction suites world) \
+	$(patsubst %,tests/evaluate/test_%.py,alarms held items methods mini mini_suite old_pictures report runner) \
+	$(patsubst %,tests/test_%.py,adding_a_strategy determinism erase gaps invariants long_streams looks period \
+	pipeline searches streaming_equals_offline ways_to_attend zoo_bench zoo_page)
 
 test: setup
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 $(COMPUTING)
